@@ -1,0 +1,1 @@
+"""What all REST endpoints share. It knows no context."""

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class OrderflowConfig(AppConfig):
+    name = "orderflow"
+    label = "orderflow"

@@ -1,0 +1,1 @@
+"""The operators' view: sees everything by asking queries, and changes nothing."""

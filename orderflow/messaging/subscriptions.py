@@ -1,0 +1,40 @@
+"""Who gets which messages. Each context says so for itself when the project starts (`apps.py`)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from orderflow.messaging.messages import Message, Received
+
+Handler = Callable[[Sequence[Received]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """`handle` gets a batch in the order of publication, inside a transaction; if it raises, none of its effects stay.
+
+    `outside` is for work outside the database, such as HTTP: one message at a time, at least once, never in a transaction.
+    """
+
+    consumer: str
+    to: frozenset[type[Message]]
+    handle: Handler
+    outside: bool = False
+
+
+_subscriptions: dict[str, Subscription] = {}
+
+
+def subscribe(consumer: str, *, to: Sequence[type[Message]], handle: Handler, outside: bool = False) -> None:
+    _subscriptions[consumer] = Subscription(consumer=consumer, to=frozenset(to), handle=handle, outside=outside)
+
+
+def subscription_of(consumer: str) -> Subscription:
+    return _subscriptions[consumer]
+
+
+def subscriptions() -> list[Subscription]:
+    return list(_subscriptions.values())
+
+
+def consumers_of(message_type: type[Message]) -> list[str]:
+    return [each.consumer for each in _subscriptions.values() if message_type in each.to]

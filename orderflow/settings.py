@@ -1,0 +1,183 @@
+"""Every setting, in one file: each value from the environment, its default beside it.
+
+With no variable set this is the embedded default: SQLite and a broker made of files, both in `var/`, nothing installed.
+Production sets DATABASE_URL, CELERY_BROKER_URL, ORDERFLOW_SECRET_KEY and ORDERFLOW_HOSTS.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import django_stubs_ext
+
+from orderflow import environment
+
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = Path(environment.text("ORDERFLOW_VAR", str(BASE_DIR / "var")))  # what the embedded default writes
+VAR.mkdir(parents=True, exist_ok=True)
+
+# -- the process ----------------------------------------------------------------------------------------------------------
+# Whether an accepted order is delivered at once, or when a person says so; an order can say otherwise for itself.
+ORDERFLOW_DELIVERY = environment.choice("ORDERFLOW_DELIVERY", "automatic", among=("automatic", "manual"))
+# What is bought for an order that cannot be served: the whole line ("ordered"), or only what the shelf lacks ("shortage").
+ORDERFLOW_BUY = environment.choice("ORDERFLOW_BUY", "ordered", among=("ordered", "shortage"))
+# Seconds until the process manager first asks whether Stock has caught up; doubled at each asking, up to the longest.
+ORDERFLOW_FIRST_COUNTDOWN = environment.seconds("ORDERFLOW_FIRST_COUNTDOWN", 2.0)
+ORDERFLOW_LONGEST_COUNTDOWN = environment.seconds("ORDERFLOW_LONGEST_COUNTDOWN", 240.0)
+
+# -- the messaging kernel -------------------------------------------------------------------------------------------------
+ORDERFLOW_BATCH = environment.whole("ORDERFLOW_BATCH", 250, at_least=1)  # deliveries handled in one transaction
+ORDERFLOW_SWEEP = environment.seconds("ORDERFLOW_SWEEP", 5.0, at_least=0.1)  # how often beat looks for what was not woken
+
+# -- the web --------------------------------------------------------------------------------------------------------------
+DEBUG = environment.flag("ORDERFLOW_DEBUG", False)
+SECRET_KEY = environment.text("ORDERFLOW_SECRET_KEY", "django-insecure-good-enough-for-trying-out-on-your-own-machine")
+ALLOWED_HOSTS = environment.words("ORDERFLOW_HOSTS", "localhost,127.0.0.1,[::1]")
+HTTPS = environment.flag("ORDERFLOW_HTTPS", False)  # behind a proxy that ends TLS and sets X-Forwarded-Proto
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+ROOT_URLCONF = "orderflow.urls"
+WSGI_APPLICATION = "orderflow.wsgi.application"
+
+INSTALLED_APPS = [
+    "orderflow",
+    "orderflow.catalog",
+    "orderflow.messaging",
+    "sales",
+    "stock",
+    "purchase",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.DjangoModelPermissions"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "orderflow.api.problems.answer",
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = environment.text("ORDERFLOW_STATIC", str(BASE_DIR / "static"))
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+LANGUAGE_CODE = "en"
+TIME_ZONE = environment.text("ORDERFLOW_TIME_ZONE", "UTC")
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# -- the database ---------------------------------------------------------------------------------------------------------
+_SQLITE_OPTIONS: dict[str, Any] = {
+    "transaction_mode": "IMMEDIATE",  # a transaction that reads and then writes would else fail instead of wait
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+}
+_POSTGRESQL_OPTIONS: dict[str, Any] = {
+    "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
+}
+_database: dict[str, Any] = dict(
+    dj_database_url.parse(environment.text("DATABASE_URL", f"sqlite:///{VAR / 'orderflow.sqlite3'}"))
+)
+_SQLITE = _database["ENGINE"] == "django.db.backends.sqlite3"
+_database["OPTIONS"] = {**(_SQLITE_OPTIONS if _SQLITE else _POSTGRESQL_OPTIONS), **_database.get("OPTIONS", {})}
+DATABASES = {"default": {**_database, "CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": not _SQLITE}}
+
+# -- Celery: wake-ups only, so every message may be lost, doubled or late -------------------------------------------------
+CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", "filesystem://")
+_EMBEDDED_BROKER = CELERY_BROKER_URL.startswith("filesystem:")
+_BROKER = VAR / "broker"
+if _EMBEDDED_BROKER:
+    _BROKER.mkdir(exist_ok=True)
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+        "data_folder_in": str(_BROKER),
+        "data_folder_out": str(_BROKER),
+        "control_folder": str(_BROKER / "control"),
+        "polling_interval": 0.05,
+    }
+else:
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "visibility_timeout": 300,  # above every countdown: Redis hands a held task out again after it
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "global_keyprefix": "orderflow:",
+    }
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_TIME_LIMIT = 120  # a drain ends itself after 20 s
+CELERY_TASK_DEFAULT_QUEUE = "messaging"
+CELERY_TASK_ROUTES = {f"{context}.*": {"queue": context} for context in ("sales", "stock", "purchase", "messaging")}
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = not _EMBEDDED_BROKER
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_WORKER_POOL = "threads" if _EMBEDDED_BROKER else "prefork"
+CELERY_WORKER_CONCURRENCY = environment.whole("ORDERFLOW_WORKERS", 1 if _EMBEDDED_BROKER else 3, at_least=1)
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {
+        "task": "messaging.sweep",
+        "schedule": ORDERFLOW_SWEEP,
+        "options": {"expires": ORDERFLOW_SWEEP},
+    }
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
+CELERY_DB_REUSE_MAX = 10_000  # tasks until a worker reconnects; unset, Celery closes the connection around every task
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": environment.text("ORDERFLOW_LOG_LEVEL", "INFO")},
+    "loggers": {
+        # A line a wake-up says nothing about orders.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,94 @@
+import uuid
+from typing import Self
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from orderflow.catalog.models import Product
+from orderflow.catalog.quantities import LARGEST_QUANTITY
+from purchase.receiving import Status
+
+
+class PurchaseOrderQuerySet(models.QuerySet["PurchaseOrder"]):
+    def locked(self) -> Self:
+        """Locked in the one order that everybody keeps to."""
+        return self.select_for_update(no_key=True).order_by("id")
+
+    def open(self) -> Self:
+        return self.filter(status__in=[Status.OPEN, Status.PARTIALLY_RECEIVED])
+
+
+class PurchaseOrder(models.Model):
+    """An order to a supplier. Whoever creates it may supply its id."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    reference = models.CharField(max_length=100, unique=True)
+    status = models.CharField(
+        max_length=20,
+        choices=[(status.value, status.value.replace("_", " ")) for status in Status],
+        default=Status.OPEN,
+        db_index=True,
+        editable=False,
+    )
+    ordered_at = models.DateTimeField(default=timezone.now)
+
+    objects = PurchaseOrderQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class PurchaseOrderLine(models.Model):
+    order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT)
+    quantity = models.PositiveIntegerField()
+    received = models.PositiveIntegerField(default=0, editable=False)
+    bought_for = models.UUIDField(null=True, blank=True, editable=False, help_text="The peg: handed on, not read.")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order", "product", "bought_for"], name="a_purchase_order_names_a_pegged_product_once"
+            ),
+            models.UniqueConstraint(
+                fields=["order", "product"],
+                condition=Q(bought_for__isnull=True),
+                name="a_purchase_order_names_a_product_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, quantity__lte=LARGEST_QUANTITY), name="purchase_order_quantity_in_range"
+            ),
+            models.CheckConstraint(condition=Q(received__lte=F("quantity")), name="never_received_more_than_ordered"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.received} of {self.quantity} × {self.product}"
+
+
+class Receipt(models.Model):
+    """Goods arrived for a purchase order: all of it, or a part."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="receipts")
+    by = models.CharField(max_length=150, blank=True, help_text="The person who reported it.")
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"Receipt {self.id} of {self.order}"
+
+
+class ReceiptLine(models.Model):
+    receipt = models.ForeignKey(Receipt, on_delete=models.CASCADE, related_name="lines")
+    line = models.ForeignKey(PurchaseOrderLine, on_delete=models.CASCADE, related_name="receipts")
+    quantity = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["receipt", "line"], name="a_receipt_names_a_line_once"),
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="a_receipt_line_is_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} of {self.line}"

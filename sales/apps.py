@@ -1,0 +1,20 @@
+from django.apps import AppConfig
+
+from orderflow.messaging.subscriptions import subscribe
+from purchase.contract import GoodsReceived
+from stock.contract import ReservationAccepted, ReservationRejected
+
+
+class SalesConfig(AppConfig):
+    name = "sales"
+
+    def ready(self) -> None:
+        from sales import receivers, services, tasks
+        from sales.process_manager import RetryReservation
+
+        assert receivers
+        subscribe(
+            tasks.CONSUMER,
+            to=[ReservationAccepted, ReservationRejected, GoodsReceived, RetryReservation],
+            handle=services.advance,
+        )

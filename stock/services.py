@@ -1,0 +1,366 @@
+"""What can be done with stock, each in one transaction: adjust it, and take a batch of messages about it."""
+
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity, QuantityOutOfRange
+from orderflow.database import save_rows
+from orderflow.messaging.messages import Message, Received, UnexpectedMessage
+from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.refusals import Refused
+from purchase.contract import GoodsReceived
+from stock.allocation import Wait, allocate, first_promise
+from stock.contract import MakeReservation, ReservationAccepted, ReservationRejected, ShipReservation
+from stock.models import Balance, Movement, Reservation, ReservationLine, ReservationStatus, StockMovement
+
+Pegs = dict[UUID, Counter[UUID]]  # by product: how much was bought for which reservation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adjustment:
+    """A correction of what lies on the shelf, up or down. An id that was booked before counts once."""
+
+    product_id: UUID
+    quantity: int
+    reason: str
+    id: UUID = field(default_factory=uuid.uuid4)
+
+
+class NotEnoughAvailable(Refused):
+    code = "not_enough_available"
+    conflict = True
+
+    def __init__(self, balance: Balance, quantity: int) -> None:
+        super().__init__(
+            f"{-quantity:,} cannot be taken away: of {balance.on_hand:,} on hand {balance.reserved:,} are promised, so "
+            f"{balance.available:,} can. Deliver what is promised first."
+        )
+
+
+class AdjustmentTaken(Refused):
+    code = "adjustment_taken"
+    conflict = True
+
+    def __init__(self, adjustment_id: UUID) -> None:
+        super().__init__(f"There is another adjustment with the id {adjustment_id}. Nothing was booked: choose a different id.")
+
+
+@transaction.atomic
+def adjust_stock(adjustments: Sequence[Adjustment], *, by: str) -> list[UUID]:
+    """Book corrections, all or none; goods that are found serve those who wait. Returns the ids of those that were new.
+
+    Locks the balances, then the reservations that wait. Raises `NotEnoughAvailable`, `AdjustmentTaken`, `QuantityOutOfRange`.
+    """
+    booked = StockMovement.objects.filter(kind=Movement.ADJUSTED, document__in=[each.id for each in adjustments])
+    known = {row.document: (row.product_id, row.on_hand) for row in booked}
+    for each in adjustments:
+        if not 1 <= abs(each.quantity) <= LARGEST_QUANTITY:
+            raise QuantityOutOfRange(each.quantity)
+        if known.get(each.id, (each.product_id, each.quantity)) != (each.product_id, each.quantity):
+            raise AdjustmentTaken(each.id)
+    new = [each for each in adjustments if each.id not in known]
+    work = _Work(products={each.product_id for each in new}, increases=_found(new), by=by)
+    for each in new:
+        work.adjust(each)
+    work.save()
+    return [each.id for each in new]
+
+
+def take(batch: Sequence[Received]) -> None:
+    """Stock as a consumer: fold a batch of messages into balances and reservations, inside the drain's transaction.
+
+    Locks, in one pass each, the balances by product, then the reservations by id. Raises `UnexpectedMessage`.
+    """
+    messages = [received.message for received in batch]
+    requests = [message for message in messages if isinstance(message, MakeReservation)]
+    receipts = [message for message in messages if isinstance(message, GoodsReceived)]
+    shipped = {message.reservation_id for message in messages if isinstance(message, ShipReservation)}
+    arriving, pegs = _arriving(receipts)
+    requested = {line.product_id for request in requests for line in request.lines}
+    work = _Work(
+        products=requested | arriving.keys() | _products(shipped),
+        reservations={request.reservation_id for request in requests} | shipped,
+        increases=arriving,
+        pegs=pegs,
+    )
+    booked = _booked(receipts)
+    for received in batch:
+        work.cause = received.id
+        match received.message:
+            case MakeReservation() as request:
+                work.reserve(request)
+            case ShipReservation() as order:
+                work.ship(order.reservation_id)
+            case GoodsReceived() as receipt:
+                if receipt.receipt_id not in booked:
+                    work.receive(receipt)
+            case other:
+                raise UnexpectedMessage(f"Stock does not handle {type(other).__name__}.")
+    work.save()
+
+
+# -- what a batch is about ------------------------------------------------------------------------------------------------
+
+
+def _found(adjustments: Iterable[Adjustment]) -> Counter[UUID]:
+    found: Counter[UUID] = Counter()
+    for each in adjustments:
+        found[each.product_id] += max(each.quantity, 0)
+    return +found
+
+
+def _arriving(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID], Pegs]:
+    """What arrives by product, and for whom."""
+    quantities: Counter[UUID] = Counter()
+    pegs: Pegs = defaultdict(Counter)
+    for receipt in receipts:
+        for line in receipt.lines:
+            quantities[line.product_id] += line.quantity
+            if line.bought_for:
+                pegs[line.product_id][line.bought_for] += line.quantity
+    return quantities, pegs
+
+
+def _products(reservations: Collection[UUID]) -> set[UUID]:
+    """The products of these reservations; read without a lock, because the products of a reservation do not change."""
+    if not reservations:
+        return set()
+    return set(ReservationLine.objects.filter(reservation__in=reservations).values_list("product_id", flat=True))
+
+
+def _booked(receipts: Sequence[GoodsReceived]) -> set[UUID]:
+    if not receipts:
+        return set()
+    booked = StockMovement.objects.filter(kind=Movement.RECEIVED, document__in=[each.receipt_id for each in receipts])
+    return set(booked.values_list("document", flat=True))
+
+
+# -- at work --------------------------------------------------------------------------------------------------------------
+
+
+class _Work:
+    """Balances and reservations being changed in one transaction: locked in one pass, folded in memory, written once.
+
+    Two increases of two products can fill one reservation, each in its own transaction. So every reservation is locked, and
+    its lines are read after that: whoever comes second sees both lines full, and announces it.
+    """
+
+    def __init__(
+        self,
+        *,
+        products: Collection[UUID],
+        reservations: Collection[UUID] = (),
+        increases: Mapping[UUID, int],
+        pegs: Pegs | None = None,
+        by: str = "",
+    ) -> None:
+        self.cause: int | None = None
+        self._by = by
+        self._now = timezone.now()
+        self._balances = _lock_balances(products)
+        self._pegged = {reservation for pegged in (pegs or {}).values() for reservation in pegged}
+        about = self._pegged | set(reservations) | self._who_waits_for_a_surplus(increases, pegs or {}, reservations)
+        self._reservations = {row.id: row for row in Reservation.objects.filter(id__in=about).locked()}
+        self._lines: dict[UUID, dict[UUID, ReservationLine]] = defaultdict(dict)
+        for line in ReservationLine.objects.filter(reservation__in=self._reservations):
+            self._lines[line.reservation_id][line.product_id] = line
+        self._waits: dict[UUID, dict[UUID, Wait]] = defaultdict(dict)
+        for reservation in self._reservations.values():
+            self._note_waits(reservation)
+        self._changed: dict[UUID, Reservation] = {}
+        self._changed_lines: dict[tuple[UUID, UUID], ReservationLine] = {}
+        self._movements: list[StockMovement] = []
+        self._outgoing: list[Outgoing] = []
+
+    def reserve(self, request: MakeReservation) -> None:
+        reservation = self._reservations.get(request.reservation_id)
+        if reservation is None:
+            reservation = self._add(request)
+            available = {line.product_id: self._balances[line.product_id].available for line in request.lines}
+            wanted = {line.product_id: line.quantity for line in request.lines}
+            promise = first_promise(wanted, available, hold_parts=request.hold_parts)
+        elif reservation.status == ReservationStatus.WAITING:
+            promise = self._what_is_there_for(reservation)
+        elif reservation.status == ReservationStatus.ACCEPTED:
+            promise = {}
+        else:  # shipped: whoever asks was answered long ago
+            return
+        reservation.request = request.request
+        self._changed[reservation.id] = reservation
+        for product_id, quantity in promise.items():
+            self._hold(reservation, product_id, quantity)
+        if not self._announce_if_complete(reservation):
+            self._tell(ReservationRejected(**_echo(reservation), missing=self._missing(reservation)))
+
+    def receive(self, receipt: GoodsReceived) -> None:
+        quantities, pegs = _arriving([receipt])
+        for product_id, quantity in quantities.items():
+            self._move(Movement.RECEIVED, product_id, quantity, 0, document=receipt.receipt_id)
+            self._balances[product_id].change(quantity)
+            self._serve_who_waits(product_id, pegs.get(product_id, {}))
+
+    def adjust(self, adjustment: Adjustment) -> None:
+        balance = self._balances[adjustment.product_id]
+        if balance.available + adjustment.quantity < 0:
+            raise NotEnoughAvailable(balance, adjustment.quantity)
+        self._move(
+            Movement.ADJUSTED,
+            adjustment.product_id,
+            adjustment.quantity,
+            0,
+            document=adjustment.id,
+            reason=adjustment.reason,
+        )
+        balance.change(adjustment.quantity)
+        if adjustment.quantity > 0:
+            self._serve_who_waits(adjustment.product_id, {})
+
+    def ship(self, reservation_id: UUID) -> None:
+        reservation = self._reservations.get(reservation_id)
+        if reservation is None or reservation.status == ReservationStatus.WAITING:
+            raise UnexpectedMessage(f"Reservation {reservation_id} cannot be shipped: it was not accepted.")
+        if reservation.status == ReservationStatus.SHIPPED:
+            return
+        for line in self._lines[reservation_id].values():
+            self._balances[line.product_id].ship(line.held)
+            self._move(Movement.SHIPPED, line.product_id, -line.held, -line.held, document=reservation_id)
+        reservation.status = ReservationStatus.SHIPPED
+        self._changed[reservation_id] = reservation
+
+    def save(self) -> None:
+        save_rows(list(self._balances.values()), ["on_hand", "reserved"])
+        save_rows(list(self._changed.values()), ["status", "request"])
+        lines = self._changed_lines.values()
+        ReservationLine.objects.bulk_create(line for line in lines if line.pk is None)
+        save_rows([line for line in lines if line.pk is not None], ["held"])
+        StockMovement.objects.bulk_create(self._movements)
+        publish(self._outgoing)
+
+    def _who_waits_for_a_surplus(self, increases: Mapping[UUID, int], pegs: Pegs, asking: Collection[UUID]) -> set[UUID]:
+        """Everybody in line for a product of which more arrives than was bought for somebody who still lacks it.
+
+        Their lines can be read before the reservations are locked: how much of a product is held, and by whom, changes only
+        under the lock of its balance, and that is ours.
+        """
+        waiting = ReservationLine.objects.filter(reservation__status=ReservationStatus.WAITING, held__lt=F("quantity"))
+        lacking: Counter[UUID] = Counter()
+        for line in waiting.filter(reservation__in=self._pegged - set(asking), product__in=pegs):
+            lacking[line.product_id] += min(line.missing, pegs[line.product_id][line.reservation_id])
+        surplus = [
+            product_id
+            for product_id, quantity in increases.items()
+            if self._balances[product_id].available + quantity > lacking[product_id]
+        ]
+        if not surplus:
+            return set()
+        return set(waiting.filter(product__in=surplus).values_list("reservation_id", flat=True))
+
+    def _add(self, request: MakeReservation) -> Reservation:
+        reservation = Reservation(
+            id=request.reservation_id,
+            revision=request.revision,
+            request=request.request,
+            priority=request.priority,
+            placed_at=request.placed_at,
+        )
+        self._reservations[reservation.id] = reservation
+        for line in request.lines:
+            row = ReservationLine(reservation=reservation, product_id=line.product_id, quantity=line.quantity)
+            self._lines[reservation.id][line.product_id] = self._changed_lines[reservation.id, line.product_id] = row
+        self._note_waits(reservation)
+        return reservation
+
+    def _note_waits(self, reservation: Reservation) -> None:
+        if reservation.status == ReservationStatus.WAITING:
+            for line in self._lines[reservation.id].values():
+                self._note_wait(reservation, line)
+
+    def _note_wait(self, reservation: Reservation, line: ReservationLine) -> None:
+        waits = self._waits[line.product_id]
+        if line.missing:
+            waits[reservation.id] = Wait(missing=line.missing, priority=reservation.priority, placed_at=reservation.placed_at)
+        else:
+            waits.pop(reservation.id, None)
+
+    def _what_is_there_for(self, reservation: Reservation) -> dict[UUID, int]:
+        """The allocation pass for one reservation that waits."""
+        promise = {}
+        for product_id in self._lines[reservation.id]:
+            waits = {each: wait for each, wait in self._waits[product_id].items() if each == reservation.id}
+            promise[product_id] = allocate(self._balances[product_id].available, waits).get(reservation.id, 0)
+        return {product_id: quantity for product_id, quantity in promise.items() if quantity}
+
+    def _serve_who_waits(self, product_id: UUID, pegs: Mapping[UUID, int]) -> None:
+        """The allocation pass over everything that is available of a product."""
+        for reservation_id, quantity in allocate(self._balances[product_id].available, self._waits[product_id], pegs).items():
+            reservation = self._reservations[reservation_id]
+            self._hold(reservation, product_id, quantity)
+            self._announce_if_complete(reservation)
+
+    def _hold(self, reservation: Reservation, product_id: UUID, quantity: int) -> None:
+        line = self._lines[reservation.id][product_id]
+        line.held += quantity
+        self._changed_lines[reservation.id, product_id] = line
+        self._balances[product_id].promise(quantity)
+        self._move(Movement.PROMISED, product_id, 0, quantity, document=reservation.id)
+        self._note_wait(reservation, line)
+
+    def _announce_if_complete(self, reservation: Reservation) -> bool:
+        if self._missing(reservation):
+            return False
+        reservation.status = ReservationStatus.ACCEPTED
+        self._changed[reservation.id] = reservation
+        self._tell(ReservationAccepted(**_echo(reservation)))
+        return True
+
+    def _missing(self, reservation: Reservation) -> tuple[ProductQuantity, ...]:
+        return tuple(
+            ProductQuantity(product_id=line.product_id, quantity=line.missing)
+            for line in self._lines[reservation.id].values()
+            if line.missing
+        )
+
+    def _move(self, kind: Movement, product_id: UUID, on_hand: int, reserved: int, *, document: UUID, reason: str = "") -> None:
+        self._movements.append(
+            StockMovement(
+                kind=kind,
+                product_id=product_id,
+                on_hand=on_hand,
+                reserved=reserved,
+                document=document,
+                reason=reason,
+                message_id=self.cause,
+                by=self._by,
+                at=self._now,
+            )
+        )
+
+    def _tell(self, message: Message) -> None:
+        self._outgoing.append(Outgoing(message=message, caused_by=self.cause))
+
+
+def _lock_balances(products: Collection[UUID]) -> dict[UUID, Balance]:
+    """The balances of these products, locked by product; those that nobody asked for before begin at zero."""
+    known = set(Balance.objects.filter(product__in=products).values_list("product_id", flat=True))
+    missing = sorted(set(products) - known)
+    Balance.objects.bulk_create([Balance(product_id=each) for each in missing], ignore_conflicts=True)
+    return {balance.product_id: balance for balance in Balance.objects.filter(product__in=products).locked()}
+
+
+class _Echo(TypedDict):
+    reservation_id: UUID
+    revision: int
+    request: int
+
+
+def _echo(reservation: Reservation) -> _Echo:
+    """What every answer repeats of the question."""
+    return {"reservation_id": reservation.id, "revision": reservation.revision, "request": reservation.request}
