@@ -9,6 +9,7 @@ from typing import Any
 
 import dj_database_url
 import django_stubs_ext
+from kombu import Queue
 
 from orderflow import environment
 
@@ -119,7 +120,15 @@ _database: dict[str, Any] = dict(
 )
 _SQLITE = _database["ENGINE"] == "django.db.backends.sqlite3"
 _database["OPTIONS"] = {**(_SQLITE_OPTIONS if _SQLITE else _POSTGRESQL_OPTIONS), **_database.get("OPTIONS", {})}
-DATABASES = {"default": {**_database, "CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": not _SQLITE}}
+DATABASES = {
+    "default": {
+        **_database,
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": not _SQLITE,
+        # Tests run real worker processes, which could not see a database in memory.
+        "TEST": {"NAME": str(VAR / "test.sqlite3")} if _SQLITE else {},
+    }
+}
 
 # -- Celery: wake-ups only, so every message may be lost, doubled or late -------------------------------------------------
 CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", "filesystem://")
@@ -147,15 +156,17 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_TIME_LIMIT = 120  # a drain ends itself after 20 s
+_QUEUES = ("sales", "stock", "purchase", "messaging")
 CELERY_TASK_DEFAULT_QUEUE = "messaging"
-CELERY_TASK_ROUTES = {f"{context}.*": {"queue": context} for context in ("sales", "stock", "purchase", "messaging")}
-CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_TASK_QUEUES = [Queue(name) for name in _QUEUES]  # a worker takes from all of them, unless told which with -Q
+CELERY_TASK_ROUTES = {f"{name}.*": {"queue": name} for name in _QUEUES}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
 CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = not _EMBEDDED_BROKER
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = not _EMBEDDED_BROKER
 CELERY_WORKER_POOL = "threads" if _EMBEDDED_BROKER else "prefork"
 CELERY_WORKER_CONCURRENCY = environment.whole("ORDERFLOW_WORKERS", 1 if _EMBEDDED_BROKER else 3, at_least=1)
 CELERY_BEAT_SCHEDULE = {

@@ -1,0 +1,74 @@
+"""Starts the programs that Orderflow consists of, and leaves none behind. Used by `start`, `demo` and the tests."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+GRACE = 15.0  # seconds that a program may take to finish what it is doing
+_CELERY = [sys.executable, "-m", "celery", "--app", "orderflow"]
+
+
+def worker(*, queues: Sequence[str] = ()) -> list[str]:
+    """A Celery worker that takes from these queues; from all where none is named."""
+    chosen = ["--queues", ",".join(queues)] if queues else []
+    return [*_CELERY, "worker", "--loglevel", "WARNING", "--without-gossip", "--without-mingle", *chosen]
+
+
+def beat() -> list[str]:
+    """Celery's clock. A process of its own: a worker's `-B` leaves it behind when the worker is killed."""
+    return [*_CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""]
+
+
+def web(*, address: str) -> list[str]:
+    return [sys.executable, "-m", "gunicorn", "orderflow.wsgi", "--bind", address, "--workers", "2", "--log-level", "warning"]
+
+
+@contextmanager
+def running(
+    *commands: Sequence[str], log: Path | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Run programs beside this one, and stop them however the block is left: by its end, an error, Ctrl-C or SIGTERM."""
+    with ExitStack() as stack:
+        stack.enter_context(_terminated_like_interrupted())
+        output = stack.enter_context(log.open("ab")) if log else None
+        programs: list[subprocess.Popen[bytes]] = []
+        stack.callback(lambda: _stop(programs))
+        for command in commands:
+            programs.append(_start(command, output, env))
+        yield programs
+
+
+def _start(command: Sequence[str], output: object, env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C reaches only us, and we stop the programs in good order.
+    return subprocess.Popen(  # noqa: S603  # our own commands
+        command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}, start_new_session=True
+    )
+
+
+def _stop(programs: Sequence[subprocess.Popen[bytes]]) -> None:
+    for program in programs:
+        program.terminate()
+    for program in programs:
+        try:
+            program.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.wait()
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

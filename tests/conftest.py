@@ -1,0 +1,39 @@
+"""What most tests need: products, goods on the shelf, orders, and everything handled in this process without a worker."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from orderflow.catalog.quantities import ProductQuantity
+from orderflow.catalog.services import create_products, product_ids
+from orderflow.messaging import waking
+from orderflow.messaging.consuming import drain
+from orderflow.messaging.subscriptions import subscriptions
+
+
+@pytest.fixture(autouse=True)
+def no_wake_ups_left_behind(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Tests without a worker ring no alarm: a later test's worker would hear it."""
+    if "worker" not in request.fixturenames:
+        monkeypatch.setattr(waking, "_silent_until", float("inf"))
+
+
+def product(sku: str) -> UUID:
+    """The product with this SKU; made when it is first named."""
+    create_products({sku: sku.title()})
+    return product_ids([sku])[sku]
+
+
+def lines(**quantities: int) -> list[ProductQuantity]:
+    """`lines(chair=2)`: two of the product with the SKU chair."""
+    return [ProductQuantity(product_id=product(sku), quantity=quantity) for sku, quantity in quantities.items()]
+
+
+def settle() -> None:
+    """Let everybody take what there is to take, until nobody has anything. Timers that are not due stay."""
+    while sum(drain(subscription.consumer) for subscription in subscriptions()):
+        pass
+
+
+Settle = Callable[[], None]
