@@ -98,7 +98,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 STATIC_URL = "/static/"
-STATIC_ROOT = environment.text("ORDERFLOW_STATIC", str(BASE_DIR / "static"))
+STATIC_ROOT = environment.text("ORDERFLOW_STATIC", "") or None  # where collectstatic puts them; unset, they are served in place
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 LANGUAGE_CODE = "en"
@@ -190,5 +190,6 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
+        "kombu.connection": {"level": "ERROR"},  # that files have no host name is no news
     },
 }

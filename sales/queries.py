@@ -1,1 +1,91 @@
-"""What can be asked about sales."""
+"""What can be asked about sales orders and their processes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+
+from orderflow.findings import Check, check
+from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder
+from sales.process_manager import AG, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """One change of state. `by`: the person who caused it, if one did."""
+
+    id: int
+    at: datetime
+    state: State
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderProcess:
+    """A sales order and how far its process is. `purchases`: the ids of the purchase orders that were made for it."""
+
+    id: UUID
+    reference: str
+    customer: str
+    state: State
+    request: int
+    purchase_order_id: UUID | None
+    purchases: tuple[UUID, ...]
+    changes: tuple[Changed, ...]
+
+
+def process_called(name: str) -> OrderProcess | None:
+    """The process of the sales order with this reference or id."""
+    by_name = Q(order__reference=name)
+    if _is_id(name):
+        by_name |= Q(order_id=name)
+    status = OrderStatus.objects.filter(by_name).select_related("order").first()
+    if status is None:
+        return None
+    return OrderProcess(
+        id=status.order_id,
+        reference=status.order.reference,
+        customer=status.order.customer,
+        state=State(status.state),
+        request=status.request,
+        purchase_order_id=status.purchase_order_id,
+        purchases=tuple(status.purchases.order_by("ordered_at").values_list("purchase_order_id", flat=True)),
+        changes=tuple(Changed(id=row.pk, at=row.at, state=State(row.to_state), by=row.by) for row in status.changes.all()),
+    )
+
+
+def process_count() -> int:
+    return OrderStatus.objects.count()
+
+
+def orders_in(*states: str) -> QuerySet[OrderStatus, UUID]:
+    """The ids of the sales orders in these states."""
+    return OrderStatus.objects.filter(state__in=[State(each) for each in states]).values_list("order_id", flat=True)
+
+
+def awaited_purchases() -> QuerySet[OrderStatus, UUID | None]:
+    """The ids of the purchase orders whose goods are awaited."""
+    return OrderStatus.objects.filter(state=AG).values_list("purchase_order_id", flat=True)
+
+
+def checks() -> Iterator[Check]:
+    """Sales' own invariants."""
+    yield check("every sales order has a status", SalesOrder.objects.filter(status__isnull=True))
+    last = OrderStatusChange.objects.filter(status=OuterRef("pk")).order_by("-id").values("to_state")[:1]
+    statuses = OrderStatus.objects.select_related("order").annotate(last=Subquery(last))
+    yield check("a status is where its history ends", statuses.exclude(state=F("last")))
+    open_purchases = OrderPurchase.objects.filter(closed_by__isnull=True)
+    yield check(
+        "who awaits goods waits for a purchase order of its own that is open",
+        statuses.filter(state=AG).exclude(purchase_order_id__in=open_purchases.values("purchase_order_id")),
+    )
+
+
+def _is_id(name: str) -> bool:
+    try:
+        UUID(name)
+    except ValueError:
+        return False
+    return True

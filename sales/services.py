@@ -67,8 +67,9 @@ def place_orders(orders: Sequence[NewOrder], *, by: str = "") -> list[SalesOrder
     placed = {order.id: _new_row(order) for order in orders if order.id not in known}
     _insert(placed, lines)
     created = [SalesOrderCreated(sales_order_id=row.id, reference=row.reference, lines=lines[row.id]) for row in placed.values()]
+    message_ids = publish([Outgoing(message=event) for event in created])
     work = _Work([OrderStatus(order=row, state=State.NEW) for row in placed.values()], lines=lines)
-    for message_id, event in zip(publish([Outgoing(message=event) for event in created]), created, strict=True):
+    for message_id, event in zip(message_ids, created, strict=True):
         work.apply(event.sales_order_id, event, message_id=message_id, by=by)
     work.save()
     return [known.get(order.id) or placed[order.id] for order in orders]

@@ -1,1 +1,107 @@
-"""What can be asked about stock."""
+"""What can be asked about shelves and promises."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+
+from orderflow.findings import Check, check
+from stock.models import Balance, Movement, Reservation, ReservationLine, ReservationStatus, StockMovement
+
+_HOLDING = [ReservationStatus.WAITING, ReservationStatus.ACCEPTED]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    sku: str
+    on_hand: int
+    reserved: int
+
+    @property
+    def available(self) -> int:
+        return self.on_hand - self.reserved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """One line of a reservation: how much of it is held."""
+
+    sku: str
+    quantity: int
+    held: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """A movement in the ledger."""
+
+    id: int
+    at: datetime
+    kind: str
+    sku: str
+    on_hand: int
+    reserved: int
+
+
+def levels() -> list[Level]:
+    rows = Balance.objects.order_by("product__sku").values_list("product__sku", "on_hand", "reserved")
+    return [Level(sku=sku, on_hand=on_hand, reserved=reserved) for sku, on_hand, reserved in rows]
+
+
+def promises(reservation_id: UUID) -> list[Promise]:
+    rows = ReservationLine.objects.filter(reservation=reservation_id).values_list("product__sku", "quantity", "held")
+    return [Promise(sku=sku, quantity=quantity, held=held) for sku, quantity, held in rows]
+
+
+def movements_about(document: UUID) -> list[Moved]:
+    rows = StockMovement.objects.filter(document=document).order_by("id")
+    return [
+        Moved(id=pk, at=at, kind=kind, sku=sku, on_hand=on_hand, reserved=reserved)
+        for pk, at, kind, sku, on_hand, reserved in rows.values_list("id", "at", "kind", "product__sku", "on_hand", "reserved")
+    ]
+
+
+def reservations_that_are(*statuses: str) -> QuerySet[Reservation, UUID]:
+    """Their ids: the sales orders' ids."""
+    chosen = [ReservationStatus(each) for each in statuses]
+    return Reservation.objects.filter(status__in=chosen).values_list("id", flat=True)
+
+
+def received_by_product() -> dict[UUID, int]:
+    rows = StockMovement.objects.filter(kind=Movement.RECEIVED).values("product")
+    return dict(rows.annotate(total=Sum("on_hand")).values_list("product", "total"))
+
+
+def checks() -> Iterator[Check]:
+    """Stock's own invariants."""
+    balances = Balance.objects.select_related("product")
+    yield check("0 <= reserved <= on hand", _shown(balances.filter(Q(reserved__lt=0) | Q(reserved__gt=F("on_hand")))))
+    held = _sum_of(ReservationLine.objects.filter(reservation__status__in=_HOLDING), "held")
+    yield check("reserved is what the reservations hold", _shown(balances.annotate(total=held).exclude(reserved=F("total"))))
+    for number in ("on_hand", "reserved"):
+        total = _sum_of(StockMovement.objects.all(), number)
+        wrong = balances.annotate(total=total).exclude(**{number: F("total")})
+        yield check(f"{number.replace('_', ' ')} is the sum of the ledger", _shown(wrong))
+    lacking = ReservationLine.objects.filter(held__lt=F("quantity")).select_related("reservation", "product")
+    yield check(
+        "an accepted reservation holds all of it",
+        (f"{line.reservation}: {line}" for line in lacking.exclude(reservation__status=ReservationStatus.WAITING)),
+    )
+    waiting = lacking.filter(reservation__status=ReservationStatus.WAITING)
+    served = waiting.filter(quantity__lte=F("held") + F("product__balance__on_hand") - F("product__balance__reserved"))
+    yield check("nobody waits for what is there", (f"{line.reservation}: {line}" for line in served))
+    nothing_missing = Reservation.objects.waiting().exclude(id__in=waiting.values("reservation"))
+    yield check("who waits lacks something", nothing_missing)
+
+
+def _sum_of(rows: QuerySet[ReservationLine] | QuerySet[StockMovement], field: str) -> Coalesce:
+    """The sum of a field over the rows of a balance's product."""
+    of_product = rows.filter(product=OuterRef("product")).order_by().values("product")
+    return Coalesce(Subquery(of_product.annotate(total=Sum(field)).values("total")), 0)
+
+
+def _shown(balances: QuerySet[Balance]) -> Iterator[str]:
+    return (f"{balance.product.sku}: {balance}" for balance in balances)

@@ -32,3 +32,8 @@ def product_ids(skus: Iterable[str], *, unknown_ok: bool = False) -> dict[str, U
     if wanted - found.keys() and not unknown_ok:
         raise UnknownProducts(wanted - found.keys())
     return found
+
+
+def skus(product_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """The products' SKUs by id."""
+    return dict(Product.objects.filter(id__in=set(product_ids)).values_list("id", "sku"))

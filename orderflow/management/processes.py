@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 GRACE = 15.0  # seconds that a program may take to finish what it is doing
 _CELERY = [sys.executable, "-m", "celery", "--app", "orderflow"]
@@ -43,7 +44,7 @@ def running(
         yield programs
 
 
-def _start(command: Sequence[str], output: object, env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], output: IO[bytes] | None, env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C reaches only us, and we stop the programs in good order.
     return subprocess.Popen(  # noqa: S603  # our own commands
         command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}, start_new_session=True

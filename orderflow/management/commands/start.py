@@ -1,0 +1,61 @@
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from orderflow.management.processes import beat, running, web, worker
+
+ADMIN = "admin"
+
+
+class Command(BaseCommand):
+    help = "Runs Orderflow until Ctrl-C: web, worker and beat."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=8000)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        address = f"{options['host']}:{options['port']}"
+        _refuse_a_taken_port(options["host"], options["port"])
+        call_command("migrate", verbosity=0)
+        login = _admin_login(Path(settings.VAR) / "admin-password")
+        try:
+            with running(web(address=address), worker(), beat()) as programs:
+                self.stdout.write(f"Orderflow runs at http://{address}/admin/ ({login}). Ctrl-C stops it.")
+                while all(program.poll() is None for program in programs):
+                    time.sleep(0.5)
+        except KeyboardInterrupt:
+            self.stdout.write("Stopped.")
+        else:
+            raise CommandError("One of the programs ended by itself, so the others were stopped; it says why above.")
+
+
+def _refuse_a_taken_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(f"Port {port} of {host} cannot be used ({error}). Choose another one with --port.") from None
+
+
+def _admin_login(file: Path) -> str:
+    """Make the first administrator, with a password of its own; tell it as long as it was not changed."""
+    users = get_user_model()
+    if not users.objects.filter(is_superuser=True).exists():
+        password = secrets.token_urlsafe(12)
+        users.objects.create_superuser(ADMIN, password=password)
+        file.touch(mode=0o600)
+        file.write_text(password)
+    admin = users.objects.filter(username=ADMIN).first()
+    password = file.read_text() if file.exists() else ""
+    if admin and password and admin.check_password(password):
+        return f"log in as {ADMIN} with the password {password}"
+    return "log in with your own account; manage.py changepassword helps if it is forgotten"

@@ -1,0 +1,61 @@
+"""Real worker and beat processes on the tests' database and broker, and waiting for what they do."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from orderflow.management import processes
+from orderflow.messaging import waking
+
+DEADLINE = 30.0  # seconds until something that should happen counts as not happening
+
+
+class Workshop:
+    """Starts the product's own programs. Each runs until the test ends, or until `stop`."""
+
+    def __init__(self, stack: ExitStack, log: Path) -> None:
+        self._stack = stack
+        self._log = log
+
+    def start(self, *commands: Sequence[str], **env: str) -> AbstractContextManager[object]:
+        running = processes.running(*commands, log=self._log, env={**_environment(), **env})
+        running.__enter__()
+        self._stack.push(running)
+        return running
+
+
+def _environment() -> dict[str, str]:
+    """What a process needs to find the tests' database; where the broker is stands in the environment already."""
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return {"DATABASE_URL": f"sqlite:///{database['NAME']}"}
+    return {"DATABASE_URL": os.environ["DATABASE_URL"].rsplit("/", 1)[0] + f"/{database['NAME']}"}
+
+
+@pytest.fixture
+def workshop(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    monkeypatch.setattr(waking, "_silent_until", 0.0)
+    log = tmp_path / "log"
+    with ExitStack() as stack:
+        yield Workshop(stack, log)
+    print(log.read_text() if log.exists() else "no program was started")
+
+
+@pytest.fixture
+def worker(workshop: Workshop) -> Workshop:
+    """A worker and beat, as an installation has them."""
+    workshop.start(processes.worker(), processes.beat())
+    return workshop
+
+
+def assert_eventually(condition: Callable[[], bool], *, seconds: float = DEADLINE) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not happen within {seconds} seconds"
+        time.sleep(0.02)
