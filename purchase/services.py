@@ -159,7 +159,7 @@ class _Receiving:
 
     def save(self) -> None:
         save_rows(list(self._orders.values()), ["status"])
-        save_rows([receipt_line.line for receipt_line in self._receipt_lines], ["received"])
+        save_rows(list({receipt_line.line_id: receipt_line.line for receipt_line in self._receipt_lines}.values()), ["received"])
         Receipt.objects.bulk_create(self._receipts)
         ReceiptLine.objects.bulk_create(self._receipt_lines)
         publish(self._outgoing)

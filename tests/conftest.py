@@ -1,9 +1,10 @@
 """What most tests need: products, goods on the shelf, orders, and everything handled in this process without a worker."""
 
-from collections.abc import Callable
+import os
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.catalog.services import create_products, product_ids
@@ -36,4 +37,9 @@ def settle() -> None:
         pass
 
 
-Settle = Callable[[], None]
+def database_environment() -> dict[str, str]:
+    """What another process needs to find the tests' database; where the broker is stands in the environment already."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        return {"DATABASE_URL": f"sqlite:///{name}"}
+    return {"DATABASE_URL": os.environ["DATABASE_URL"].rsplit("/", 1)[0] + f"/{name}"}

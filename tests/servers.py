@@ -6,6 +6,7 @@
 It works before Django reads its settings, and knows nothing of what is tested.
 """
 
+import atexit
 import os
 import shutil
 import socket
@@ -21,6 +22,7 @@ import pytest
 import redis
 
 _cleanup = ExitStack()
+atexit.register(_cleanup.close)  # also when pytest ends before its tests begin
 _missing: list[str] = []
 
 

@@ -151,7 +151,7 @@ def _handle_together(subscription: Subscription, size: int) -> int:
         except Exception as error:
             if _is_nobodys_fault(error):
                 raise
-            done, failed = _one_by_one(subscription, taken)
+            done, failed = _one_by_one(subscription, taken) if len(taken) > 1 else ([], [_failed(taken[0], error)])
         _delete(done)
         Delivery.objects.bulk_update(failed, ["attempts", "last_error", "due_at", "state"])
         _finish(subscription.consumer)
@@ -182,9 +182,7 @@ def _one_by_one(subscription: Subscription, taken: Sequence[Delivery]) -> tuple[
         except Exception as error:
             if _is_nobodys_fault(error):
                 raise
-            delivery.attempts += 1
-            _note_failure(delivery, error)
-            failed.append(delivery)
+            failed.append(_failed(delivery, error))
             held.add(delivery.key)
     return done, failed
 
@@ -246,6 +244,12 @@ def _count_attempt(subscription: Subscription) -> Delivery | None:
 
 
 # -- failure --------------------------------------------------------------------------------------------------------------
+
+
+def _failed(delivery: Delivery, error: Exception) -> Delivery:
+    delivery.attempts += 1
+    _note_failure(delivery, error)
+    return delivery
 
 
 def _note_failure(delivery: Delivery, error: Exception) -> None:

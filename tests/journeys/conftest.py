@@ -1,17 +1,15 @@
 """Real worker and beat processes on the tests' database and broker, and waiting for what they do."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.db import connection
 
 from orderflow.management import processes
 from orderflow.messaging import waking
+from tests.conftest import database_environment
 
 DEADLINE = 30.0  # seconds until something that should happen counts as not happening
 
@@ -24,18 +22,10 @@ class Workshop:
         self._log = log
 
     def start(self, *commands: Sequence[str], **env: str) -> AbstractContextManager[object]:
-        running = processes.running(*commands, log=self._log, env={**_environment(), **env})
+        running = processes.running(*commands, log=self._log, env={**database_environment(), **env})
         running.__enter__()
         self._stack.push(running)
         return running
-
-
-def _environment() -> dict[str, str]:
-    """What a process needs to find the tests' database; where the broker is stands in the environment already."""
-    database = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return {"DATABASE_URL": f"sqlite:///{database['NAME']}"}
-    return {"DATABASE_URL": os.environ["DATABASE_URL"].rsplit("/", 1)[0] + f"/{database['NAME']}"}
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""Real processes, really killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from uuid import uuid4
+
+from django.utils import timezone
+
+from orderflow.messaging import consuming
+from orderflow.messaging.consuming import drain
+from orderflow.messaging.models import Consumer, Delivery, DeliveryState
+from tests.conftest import database_environment
+from tests.messaging.listener import CONSUMER, Listener, effects, say
+
+
+def _drain_and_die(when: str) -> None:
+    environment = {**os.environ, **database_environment(), "DJANGO_SETTINGS_MODULE": "orderflow.settings"}
+    ended = subprocess.run([sys.executable, "-m", "tests.messaging.victim", when], env=environment, check=False)
+    assert ended.returncode == (0 if when == "never" else -signal.SIGKILL)
+
+
+def test_a_process_killed_before_the_commit_leaves_nothing_behind_and_the_next_one_does_it_once(listener: Listener) -> None:
+    say(uuid4(), "first", "fatal", "last")
+    _drain_and_die("before")
+    assert effects() == []
+    assert Delivery.objects.count() == 3
+    _drain_and_die("never")
+    assert effects() == ["fatal", "first", "last"]
+    assert not Delivery.objects.exists()
+
+
+def test_a_process_killed_right_after_the_commit_has_done_it_once_and_the_next_one_does_not_repeat_it(listener: Listener) -> None:
+    say(uuid4(), "first", "fatal", "last")
+    _drain_and_die("after")
+    assert effects() == ["fatal", "first", "last"]
+    assert not Delivery.objects.exists()
+    say(uuid4(), "afterwards")
+    assert drain(CONSUMER) == 1
+
+
+def test_a_message_that_kills_its_process_three_times_is_handled_alone_and_no_longer_stops_the_others(listener: Listener) -> None:
+    fatal = uuid4()
+    say(uuid4(), "first")
+    say(fatal, "fatal", "behind it")
+    say(uuid4(), "last")
+    for _ in range(consuming.CRASHES):
+        _drain_and_die("before")
+        assert effects() == []
+    _drain_and_die("before")  # now with care: what comes before it is committed, and its attempt was counted
+    assert effects() == ["first"]
+    assert Delivery.objects.get(attempts=1).message.payload["text"] == "fatal"
+    _drain_and_die("never")
+    assert effects() == ["first", "last"]  # its key is held, the others are handled
+    assert Consumer.objects.get(name=CONSUMER).unfinished == 0
+
+
+def test_a_message_that_always_kills_its_process_ends_as_a_dead_letter(listener: Listener) -> None:
+    say(uuid4(), "fatal", "behind it")
+    Delivery.objects.filter(message__payload__text="fatal").update(attempts=consuming.ATTEMPTS - 1)
+    _drain_and_die("before")
+    Delivery.objects.update(due_at=timezone.now())  # time goes by
+    drain(CONSUMER)
+    letter = Delivery.objects.get(state=DeliveryState.DEAD)
+    assert letter.last_error == "It ended the process each time it was tried."
+    assert effects() == []  # what is behind it waits
