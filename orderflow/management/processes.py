@@ -31,14 +31,14 @@ def web(*, address: str) -> list[str]:
 
 @contextmanager
 def running(
-    *commands: Sequence[str], log: Path | None = None, env: Mapping[str, str] | None = None
+    *commands: Sequence[str], log: Path | None = None, env: Mapping[str, str] | None = None, grace: float = GRACE
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Run programs beside this one, and stop them however the block is left: by its end, an error, Ctrl-C or SIGTERM."""
     with ExitStack() as stack:
         stack.enter_context(_terminated_like_interrupted())
         output = stack.enter_context(log.open("ab")) if log else None
         programs: list[subprocess.Popen[bytes]] = []
-        stack.callback(lambda: _stop(programs))
+        stack.callback(lambda: _stop(programs, grace))
         for command in commands:
             programs.append(_start(command, output, env))
         yield programs
@@ -51,12 +51,12 @@ def _start(command: Sequence[str], output: IO[bytes] | None, env: Mapping[str, s
     )
 
 
-def _stop(programs: Sequence[subprocess.Popen[bytes]]) -> None:
+def _stop(programs: Sequence[subprocess.Popen[bytes]], grace: float) -> None:
     for program in programs:
         program.terminate()
     for program in programs:
         try:
-            program.wait(GRACE)
+            program.wait(grace)
         except subprocess.TimeoutExpired:
             os.killpg(program.pid, signal.SIGKILL)
             program.wait()

@@ -1,0 +1,166 @@
+"""Orders on their way through a real worker, with beat."""
+
+import pytest
+from django.db.models import Sum
+
+from orderflow.console.audit import audit
+from orderflow.management import processes
+from orderflow.messaging import waking
+from orderflow.messaging.models import StoredMessage
+from orderflow.messaging.queries import is_quiet
+from purchase.contract import PeggedQuantity
+from purchase.models import PurchaseOrder
+from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders, receive_goods
+from sales.models import OrderPurchase, OrderStatus, SalesOrder
+from sales.services import NewOrder, deliver_orders, place_orders
+from stock.models import Balance, ReservationLine
+from stock.services import Adjustment, adjust_stock
+from tests.conftest import lines, product
+from tests.journeys.conftest import Workshop, assert_eventually
+
+
+def put_on_the_shelf(sku: str, quantity: int) -> None:
+    adjust_stock([Adjustment(product_id=product(sku), quantity=quantity, reason="opening")], by="Ada")
+
+
+def place(delivery: str = "automatic", **quantities: int) -> SalesOrder:
+    [order] = place_orders([NewOrder(lines=lines(**quantities), delivery=delivery)])
+    return order
+
+
+def state(order: SalesOrder) -> str:
+    return OrderStatus.objects.get(order=order).state
+
+
+def eventually(order: SalesOrder, wanted: str) -> None:
+    assert_eventually(lambda: state(order) == wanted)
+
+
+def bought_for(order: SalesOrder) -> PurchaseOrder:
+    """The purchase order that a sales order waits for, once Purchase has it."""
+    eventually(order, "awaiting_goods_received")
+    mine = PurchaseOrder.objects.filter(id__in=OrderPurchase.objects.filter(status=order.id).values("purchase_order_id"))
+    assert_eventually(mine.exists)
+    return mine.get()
+
+
+def held(order: SalesOrder) -> int:
+    total: int = ReservationLine.objects.filter(reservation=order.id).aggregate(total=Sum("held"))["total"]
+    return total
+
+
+def level(sku: str) -> tuple[int, int]:
+    balance = Balance.objects.get(product__sku=sku)
+    return balance.on_hand, balance.reserved
+
+
+def assert_all_is_well() -> None:
+    assert_eventually(is_quiet)
+    assert [check for check in audit() if check.offenders] == []
+
+
+def test_enough_lies_on_the_shelf(worker: Workshop) -> None:
+    put_on_the_shelf("chair", 5)
+    order = place(chair=2)
+    eventually(order, "delivered")
+    assert_all_is_well()
+    assert level("chair") == (3, 0)
+
+
+def test_goods_arrive_in_two_parts(worker: Workshop) -> None:
+    order = place(desk=4)
+    purchase_order = bought_for(order)
+    receive_goods([Arrival(purchase_order_id=purchase_order.id, lines=lines(desk=3))])
+    assert_eventually(lambda: held(order) == 3)
+    assert state(order) == "awaiting_goods_received"
+    receive_goods([Arrival(purchase_order_id=purchase_order.id)])
+    eventually(order, "delivered")
+    assert_all_is_well()
+
+
+def test_two_orders_for_the_last_unit(worker: Workshop) -> None:
+    put_on_the_shelf("lamp", 1)
+    lucky, unlucky = place(lamp=1), place(lamp=1)
+    eventually(lucky, "delivered")
+    receive_goods([Arrival(purchase_order_id=bought_for(unlucky).id)])
+    eventually(unlucky, "delivered")
+    assert_all_is_well()
+    assert level("lamp") == (0, 0)
+
+
+def test_goods_that_no_order_waits_for_lie_on_the_shelf(worker: Workshop) -> None:
+    shelf = PeggedQuantity(product_id=product("shelf"), quantity=10)
+    [order] = create_purchase_orders([NewPurchaseOrder(lines=[shelf])])
+    receive_goods([Arrival(purchase_order_id=order.id)])
+    assert_eventually(lambda: Balance.objects.filter(product__sku="shelf", on_hand=10).exists())
+    assert_all_is_well()
+    assert not OrderStatus.objects.exists()
+
+
+def test_an_order_with_manual_delivery_leaves_the_shelf_when_a_person_says_so(worker: Workshop) -> None:
+    put_on_the_shelf("chair", 5)
+    order = place("manual", chair=2)
+    eventually(order, "deliverable")
+    assert level("chair") == (5, 2)
+    deliver_orders([order.id], by="Grace")
+    assert_eventually(lambda: level("chair") == (3, 0))
+    assert_all_is_well()
+
+
+def test_goods_for_a_waiting_order_cannot_be_taken_by_a_newer_one(worker: Workshop) -> None:
+    waiting = place("manual", chair=2)
+    purchase_order = bought_for(waiting)
+    receive_goods([Arrival(purchase_order_id=purchase_order.id)])
+    newer = place("manual", chair=1)
+    eventually(waiting, "deliverable")
+    eventually(newer, "awaiting_goods_received")
+    assert (held(waiting), held(newer)) == (2, 0)
+
+
+def test_pegged_goods_go_to_their_own_order_although_an_older_one_waits(worker: Workshop) -> None:
+    older = place(chair=2)
+    newer = place(chair=2)
+    bought_for(older)
+    receive_goods([Arrival(purchase_order_id=bought_for(newer).id)])
+    eventually(newer, "delivered")
+    assert state(older) == "awaiting_goods_received"
+    assert held(older) == 0
+
+
+def test_lost_wake_ups_are_made_good_by_the_sweep(worker: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_on_the_shelf("chair", 5)
+    monkeypatch.setattr(waking, "_silent_until", float("inf"))  # this process rings no alarm
+    order = place(chair=2)
+    eventually(order, "delivered")
+    assert_all_is_well()
+
+
+def test_a_receipt_while_stocks_worker_is_stopped_is_retried_in_vain_until_stock_has_caught_up(workshop: Workshop) -> None:
+    everybody_else = processes.worker(queues=["sales", "purchase", "messaging"])
+    workshop.start(everybody_else, processes.beat(), ORDERFLOW_FIRST_COUNTDOWN="0.2")
+    with workshop.start(processes.worker(queues=["stock"])):
+        order = place(chair=3)
+        purchase_order = bought_for(order)
+
+    receive_goods([Arrival(purchase_order_id=purchase_order.id)])  # and Stock's worker is stopped
+
+    assert_eventually(lambda: len(countdowns()) >= 4)
+    assert countdowns()[:4] == [0.2, 0.4, 0.8, 1.6]
+    assert state(order) == "awaiting_stock_reservation"
+    assert requests() == [1]  # it asked, and sent nothing
+
+    workshop.start(processes.worker(queues=["stock"]))
+    eventually(order, "delivered")
+    assert_all_is_well()
+    assert StoredMessage.objects.filter(type="sales.SalesOrderDelivered").count() == 1
+    assert PurchaseOrder.objects.count() == 1
+
+
+def countdowns() -> list[float]:
+    retries = StoredMessage.objects.filter(type="sales.RetryReservation").order_by("id")
+    return [payload["countdown"] for payload in retries.values_list("payload", flat=True)]
+
+
+def requests() -> list[int]:
+    asked = StoredMessage.objects.filter(type="stock.MakeReservation").order_by("id")
+    return [payload["request"] for payload in asked.values_list("payload", flat=True)]
