@@ -1,4 +1,16 @@
-from django.contrib import admin
-from django.urls import path
+"""Which addresses there are."""
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from django.contrib import admin
+from django.urls import include, path
+
+from orderflow.api import products
+from orderflow.console.health import health
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("healthz", health),
+    path("api/catalog/products/", products.Products.as_view()),
+    path("api/sales/", include("sales.urls")),
+    path("api/stock/", include("stock.urls")),
+    path("api/purchase/", include("purchase.urls")),
+]

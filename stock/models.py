@@ -2,7 +2,8 @@ import uuid
 from typing import Self
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from orderflow.catalog.models import Product
 from orderflow.catalog.quantities import LARGEST_QUANTITY
@@ -12,6 +13,12 @@ class BalanceQuerySet(models.QuerySet["Balance"]):
     def locked(self) -> Self:
         """Locked in the one order that everybody keeps to: balances by product, before reservations by id."""
         return self.select_for_update(no_key=True).order_by("product_id")
+
+    def with_waiting(self) -> Self:
+        """With `waiting`: what those in line for the product still lack of it."""
+        lines = ReservationLine.objects.filter(product=OuterRef("product"), reservation__status=ReservationStatus.WAITING)
+        lacking = lines.order_by().values("product").annotate(total=Sum(F("quantity") - F("held"))).values("total")
+        return self.annotate(waiting=Coalesce(Subquery(lacking), 0))
 
 
 class Balance(models.Model):

@@ -1,0 +1,86 @@
+"""`/api/purchase/`"""
+
+import uuid
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from rest_framework import generics, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from orderflow.api.lines import LineInput, product_quantities
+from orderflow.api.pages import NewestFirst
+from purchase.contract import PeggedQuantity
+from purchase.models import PurchaseOrder, PurchaseOrderLine
+from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders, receive_goods
+
+
+class NewPurchaseOrderSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField(default=uuid.uuid4)
+    reference = serializers.CharField(max_length=100, default="")
+    lines = LineInput(many=True, allow_empty=False)
+
+
+class ArrivalSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField(default=uuid.uuid4, help_text="The receipt's id: the same one counts once.")
+    lines = LineInput(many=True, allow_empty=False, required=False, help_text="None: everything that is still to come.")
+
+
+class PurchaseOrderLineSerializer(serializers.ModelSerializer[PurchaseOrderLine]):
+    sku = serializers.CharField(source="product.sku")
+
+    class Meta:
+        model = PurchaseOrderLine
+        fields = ["sku", "quantity", "received"]
+
+
+class PurchaseOrderSerializer(serializers.ModelSerializer[PurchaseOrder]):
+    lines = PurchaseOrderLineSerializer(many=True)
+
+    class Meta:
+        model = PurchaseOrder
+        fields = ["id", "reference", "status", "ordered_at", "lines"]
+
+
+class PurchaseOrderPages(NewestFirst):
+    ordering = ("-ordered_at", "-pk")
+
+
+class _OrdersView(generics.GenericAPIView[PurchaseOrder]):
+    serializer_class = PurchaseOrderSerializer
+    pagination_class = PurchaseOrderPages
+    queryset: QuerySet[PurchaseOrder] = PurchaseOrder.objects.prefetch_related("lines__product")
+
+    def one(self, purchase_order_id: UUID) -> Response:
+        return Response(PurchaseOrderSerializer(self.get_queryset().get(id=purchase_order_id)).data)
+
+
+class Orders(_OrdersView, generics.ListAPIView[PurchaseOrder]):
+    """`?status=` and `?reference=` narrow the list."""
+
+    def get_queryset(self) -> QuerySet[PurchaseOrder]:
+        asked = {name: value for name, value in self.request.query_params.items() if name in ("status", "reference")}
+        return super().get_queryset().filter(**asked)
+
+    def post(self, request: Request) -> Response:
+        asked = NewPurchaseOrderSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        data = asked.validated_data
+        lines = [PeggedQuantity(product_id=line.product_id, quantity=line.quantity) for line in product_quantities(data["lines"])]
+        [order] = create_purchase_orders([NewPurchaseOrder(id=data["id"], reference=data["reference"], lines=lines)])
+        return Response(self.one(order.id).data, status=status.HTTP_201_CREATED)
+
+
+class Order(_OrdersView, generics.RetrieveAPIView[PurchaseOrder]):
+    pass
+
+
+class Receive(_OrdersView):
+    def post(self, request: Request, pk: UUID) -> Response:
+        asked = ArrivalSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        data = asked.validated_data
+        lines = product_quantities(data["lines"]) if "lines" in data else None
+        receive_goods([Arrival(purchase_order_id=pk, id=data["id"], lines=lines)], by=request.user.get_username())
+        return self.one(pk)

@@ -1,0 +1,108 @@
+"""`/api/sales/`"""
+
+import uuid
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from rest_framework import generics, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from orderflow.api.lines import LineInput, product_quantities
+from orderflow.api.pages import NewestFirst
+from sales.models import DeliveryChoice, OrderStatusChange, SalesOrder, SalesOrderLine
+from sales.services import NewOrder, deliver_orders, place_orders
+
+
+class NewOrderSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField(default=uuid.uuid4)
+    reference = serializers.CharField(max_length=100, default="")
+    customer = serializers.CharField(max_length=200, default="")
+    priority = serializers.IntegerField(min_value=-(2**31), max_value=2**31 - 1, default=0)
+    delivery = serializers.ChoiceField(choices=DeliveryChoice.choices, default="")
+    lines = LineInput(many=True, allow_empty=False)
+
+
+class OrderLineSerializer(serializers.ModelSerializer[SalesOrderLine]):
+    sku = serializers.CharField(source="product.sku")
+
+    class Meta:
+        model = SalesOrderLine
+        fields = ["sku", "quantity"]
+
+
+class OrderSerializer(serializers.ModelSerializer[SalesOrder]):
+    status = serializers.CharField(source="status.state")
+    since = serializers.DateTimeField(source="status.since")
+    purchase_order_id = serializers.UUIDField(source="status.purchase_order_id", help_text="The one it waits for, or null.")
+    lines = OrderLineSerializer(many=True)
+
+    class Meta:
+        model = SalesOrder
+        fields = [
+            "id",
+            "reference",
+            "customer",
+            "priority",
+            "delivery",
+            "placed_at",
+            "status",
+            "since",
+            "purchase_order_id",
+            "lines",
+        ]
+
+
+class ChangeSerializer(serializers.ModelSerializer[OrderStatusChange]):
+    class Meta:
+        model = OrderStatusChange
+        fields = ["from_state", "to_state", "message_id", "by", "at"]
+
+
+class OrderPages(NewestFirst):
+    ordering = ("-placed_at", "-pk")
+
+
+class _OrdersView(generics.GenericAPIView[SalesOrder]):
+    serializer_class: type[serializers.BaseSerializer[Any]] = OrderSerializer
+    pagination_class = OrderPages
+    queryset: QuerySet[SalesOrder] = SalesOrder.objects.select_related("status").prefetch_related("lines__product")
+
+    def one(self, sales_order_id: UUID) -> Response:
+        return Response(OrderSerializer(self.get_queryset().get(id=sales_order_id)).data)
+
+
+class Orders(_OrdersView, generics.ListAPIView[SalesOrder]):
+    """`?status=` and `?reference=` narrow the list."""
+
+    def get_queryset(self) -> QuerySet[SalesOrder]:
+        filters = {"status": "status__state", "reference": "reference"}
+        asked = {filters[name]: value for name, value in self.request.query_params.items() if name in filters}
+        return super().get_queryset().filter(**asked)
+
+    def post(self, request: Request) -> Response:
+        asked = NewOrderSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        data = {**asked.validated_data, "lines": product_quantities(asked.validated_data["lines"])}
+        [order] = place_orders([NewOrder(**data, placed_at=timezone.now())], by=request.user.get_username())
+        return Response(self.one(order.id).data, status=status.HTTP_201_CREATED)
+
+
+class Order(_OrdersView, generics.RetrieveAPIView[SalesOrder]):
+    pass
+
+
+class History(generics.ListAPIView[OrderStatusChange]):
+    serializer_class = ChangeSerializer
+    queryset: QuerySet[OrderStatusChange] = OrderStatusChange.objects.all()
+
+    def get_queryset(self) -> QuerySet[OrderStatusChange]:
+        return super().get_queryset().filter(status=self.kwargs["pk"])
+
+
+class Deliver(_OrdersView):
+    def post(self, request: Request, pk: UUID) -> Response:
+        deliver_orders([pk], by=request.user.get_username())
+        return self.one(pk)

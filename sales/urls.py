@@ -1,0 +1,10 @@
+from django.urls import path
+
+from sales import api
+
+urlpatterns = [
+    path("orders/", api.Orders.as_view()),
+    path("orders/<uuid:pk>/", api.Order.as_view()),
+    path("orders/<uuid:pk>/history/", api.History.as_view()),
+    path("orders/<uuid:pk>/deliver/", api.Deliver.as_view()),
+]

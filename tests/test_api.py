@@ -1,0 +1,109 @@
+"""The REST endpoints: each parses, calls one service or query, and shows."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth import get_user_model
+from rest_framework.authtoken.models import Token
+from rest_framework.test import APIClient
+
+from tests.conftest import product, settle
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def client() -> APIClient:
+    token = Token.objects.create(user=get_user_model().objects.create_superuser("ada"))
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {token.key}")
+    return client
+
+
+def post(client: APIClient, path: str, body: Any, *, expect: int = 201) -> Any:
+    response = client.post(f"/api/{path}", body, format="json")
+    assert response.status_code == expect, response.content
+    return response.json()
+
+
+def get(client: APIClient, path: str) -> Any:
+    response = client.get(f"/api/{path}")
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def test_the_whole_loop(client: APIClient) -> None:
+    post(client, "catalog/products/", {"sku": "CHAIR", "name": "Oak chair"})
+    post(client, "stock/adjustments/", {"sku": "CHAIR", "quantity": 2, "reason": "opening"})
+    order = post(client, "sales/orders/", {"reference": "S-1", "lines": [{"sku": "CHAIR", "quantity": 3}]})
+    assert (order["status"], order["purchase_order_id"]) == ("awaiting_stock_reservation", None)
+    settle()
+    order = get(client, f"sales/orders/{order['id']}/")
+    assert order["status"] == "awaiting_goods_received"
+    [level] = get(client, "stock/levels/")["results"]
+    assert level == {"sku": "CHAIR", "on_hand": 2, "reserved": 0, "available": 2, "waiting": 3}
+    received = post(client, f"purchase/orders/{order['purchase_order_id']}/receive/", {}, expect=200)
+    assert (received["status"], received["lines"]) == ("received", [{"sku": "CHAIR", "quantity": 3, "received": 3}])
+    settle()
+    assert get(client, f"sales/orders/{order['id']}/")["status"] == "delivered"
+    history = get(client, f"sales/orders/{order['id']}/history/")
+    assert [change["to_state"] for change in history][:1] == ["awaiting_stock_reservation"]
+    assert history[0]["by"] == "ada"
+    [reservation] = get(client, f"stock/reservations/?order={order['id']}")["results"]
+    assert reservation["status"] == "shipped"
+
+
+def test_an_order_is_delivered_when_a_person_says_so(client: APIClient) -> None:
+    product("CHAIR")
+    post(client, "stock/adjustments/", {"sku": "CHAIR", "quantity": 2, "reason": "opening"})
+    order = post(client, "sales/orders/", {"delivery": "manual", "lines": [{"sku": "CHAIR", "quantity": 2}]})
+    problem = post(client, f"sales/orders/{order['id']}/deliver/", {}, expect=409)
+    assert problem["code"] == "order_cannot_be_delivered"
+    settle()
+    assert post(client, f"sales/orders/{order['id']}/deliver/", {}, expect=200)["status"] == "delivered"
+
+
+def test_purchase_orders_are_created_under_ones_own_id(client: APIClient) -> None:
+    product("CHAIR")
+    body = {"id": str(uuid4()), "reference": "P-1", "lines": [{"sku": "CHAIR", "quantity": 2}]}
+    assert post(client, "purchase/orders/", body) == post(client, "purchase/orders/", body)
+    problem = post(client, "purchase/orders/", {**body, "lines": [{"sku": "CHAIR", "quantity": 3}]}, expect=409)
+    assert problem["code"] == "purchase_order_taken"
+    assert len(get(client, "purchase/orders/?status=open")["results"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"lines": [{"sku": "UNKNOWN", "quantity": 1}]}, "unknown_sku"),
+        ({"lines": []}, "invalid"),
+        ({"lines": [{"sku": "CHAIR", "quantity": 0}]}, "invalid"),
+        ({"lines": [{"sku": "CHAIR", "quantity": 1_000_000_001}]}, "invalid"),
+        ({"id": "no uuid", "lines": [{"sku": "CHAIR", "quantity": 1}]}, "invalid"),
+        ([], "invalid"),
+    ],
+)
+def test_it_rejects_a_bad_order_as_a_problem_with_a_code(client: APIClient, body: Any, code: str) -> None:
+    product("CHAIR")
+    problem = post(client, "sales/orders/", body, expect=400)
+    assert (problem["status"], problem["code"]) == (400, code)
+    assert get(client, "sales/orders/")["results"] == []
+
+
+def test_it_rejects_a_product_whose_sku_is_taken(client: APIClient) -> None:
+    post(client, "catalog/products/", {"sku": "CHAIR", "name": "Oak chair"})
+    assert post(client, "catalog/products/", {"sku": "CHAIR", "name": "Other"}, expect=409)["code"] == "sku_taken"
+    assert [each["name"] for each in get(client, "catalog/products/")["results"]] == ["Oak chair"]
+
+
+@pytest.mark.parametrize("path", ["catalog/products/", "sales/orders/", "stock/levels/", "purchase/orders/"])
+def test_who_is_not_logged_in_gets_nothing(path: str) -> None:
+    response = APIClient().get(f"/api/{path}")
+    assert (response.status_code, response.json()["code"]) == (401, "not_authenticated")
+
+
+def test_health_is_for_everybody() -> None:
+    response = APIClient().get("/healthz")
+    assert response.status_code == 200
+    assert response.json() == {"database": "ok", "oldest_overdue_delivery": None, "dead_letters": 0}
