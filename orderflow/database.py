@@ -1,13 +1,16 @@
-"""What Django's ORM leaves open about databases: a bulk update that is cheap, and a snapshot to read from."""
+"""What Django's ORM leaves open about databases: a bulk update that is cheap, services whose keys collide, and a snapshot."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Model
 
 M = TypeVar("M", bound=Model)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def save_rows(rows: Sequence[M], fields: Sequence[str]) -> None:
@@ -20,6 +23,24 @@ def save_rows(rows: Sequence[M], fields: Sequence[str]) -> None:
         assert key is not None
         manager = type(rows[0])._default_manager
         manager.bulk_create(rows, update_conflicts=True, unique_fields=[key.name], update_fields=list(fields))
+
+
+def once_more_if_taken(service: Callable[P, R]) -> Callable[P, R]:
+    """Run a service in a transaction; and once more, if somebody inserted a row with the same key at that very moment.
+
+    The second time the service sees that row, and can say what it means: the same thing again, or another one in its place.
+    """
+
+    @wraps(service)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            with transaction.atomic():
+                return service(*args, **kwargs)
+        except IntegrityError:
+            with transaction.atomic():
+                return service(*args, **kwargs)
+
+    return run
 
 
 @contextmanager

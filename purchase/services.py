@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from orderflow.catalog.quantities import ProductQuantity, checked_lines
-from orderflow.database import save_rows
+from orderflow.database import once_more_if_taken, save_rows
 from orderflow.messaging.messages import Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
 from orderflow.refusals import Refused
 from purchase.contract import CreatePurchaseOrder, GoodsReceived, PeggedQuantity
 from purchase.models import PurchaseOrder, PurchaseOrderLine, Receipt, ReceiptLine
 from purchase.receiving import Outstanding, Status, receive
+
+PeggedLines = dict[tuple[UUID, UUID | None], int]  # quantities by product and peg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,31 +62,20 @@ class ReceiptTaken(Refused):
         super().__init__(f"There is another receipt with the id {receipt_id}. Nothing was received: choose a different id.")
 
 
-@transaction.atomic
+@once_more_if_taken
 def create_purchase_orders(orders: Sequence[NewPurchaseOrder]) -> list[PurchaseOrder]:
     """Order from suppliers, all or none. An order whose id exists with the same lines is the same order.
 
     Raises `PurchaseOrderTaken` for an id or a reference that belongs to another one, `NoLines`, `QuantityOutOfRange`.
     """
     lines = {order.id: _checked(order.lines) for order in orders}
-    known = PurchaseOrder.objects.prefetch_related("lines").in_bulk(lines)
-    for order_id, row in known.items():
-        if {(line.product_id, line.bought_for): line.quantity for line in row.lines.all()} != lines[order_id]:
-            raise PurchaseOrderTaken(f"id {order_id}")
+    known = _created_before(orders, lines)
     new = {order.id: _new_row(order) for order in orders if order.id not in known}
-    try:
-        PurchaseOrder.objects.bulk_create(new.values())
-    except IntegrityError as error:
-        raise PurchaseOrderTaken("same id or reference") from error
-    PurchaseOrderLine.objects.bulk_create(
-        PurchaseOrderLine(order_id=order_id, product_id=product_id, quantity=quantity, bought_for=bought_for)
-        for order_id in new
-        for (product_id, bought_for), quantity in lines[order_id].items()
-    )
+    _insert(new, lines)
     return [known.get(order.id) or new[order.id] for order in orders]
 
 
-@transaction.atomic
+@once_more_if_taken
 def receive_goods(arrivals: Sequence[Arrival], *, by: str = "") -> list[Receipt]:
     """Goods arrived for purchase orders, all or none. A receipt id counts once. Locks the purchase orders, by id.
 
@@ -108,13 +98,37 @@ def take(batch: Sequence[Received]) -> None:
     create_purchase_orders(list(orders.values()))
 
 
-def _checked(lines: Sequence[PeggedQuantity]) -> dict[tuple[UUID, UUID | None], int]:
-    """Quantities by product and peg."""
+def _checked(lines: Sequence[PeggedQuantity]) -> PeggedLines:
     checked_lines(ProductQuantity(product_id=line.product_id, quantity=line.quantity) for line in lines)
     quantities: Counter[tuple[UUID, UUID | None]] = Counter()
     for line in lines:
         quantities[line.product_id, line.bought_for] += line.quantity
     return dict(quantities)
+
+
+def _created_before(orders: Sequence[NewPurchaseOrder], lines: Mapping[UUID, PeggedLines]) -> dict[UUID, PurchaseOrder]:
+    known = PurchaseOrder.objects.prefetch_related("lines").in_bulk(lines)
+    for order in orders:
+        if _checked(order.lines) != lines[order.id]:  # twice in this call
+            raise PurchaseOrderTaken(f"id {order.id}")
+    for order_id, row in known.items():
+        if {(line.product_id, line.bought_for): line.quantity for line in row.lines.all()} != lines[order_id]:
+            raise PurchaseOrderTaken(f"id {order_id}")
+    return known
+
+
+def _insert(orders: Mapping[UUID, PurchaseOrder], lines: Mapping[UUID, PeggedLines]) -> None:
+    references = Counter(order.reference for order in orders.values())
+    references.update(PurchaseOrder.objects.filter(reference__in=references).values_list("reference", flat=True))
+    for reference, count in references.items():
+        if count > 1:
+            raise PurchaseOrderTaken(f"reference {reference}")
+    PurchaseOrder.objects.bulk_create(sorted(orders.values(), key=lambda order: order.id))  # inserts wait for each other
+    PurchaseOrderLine.objects.bulk_create(
+        PurchaseOrderLine(order_id=order_id, product_id=product_id, quantity=quantity, bought_for=bought_for)
+        for order_id in orders
+        for (product_id, bought_for), quantity in lines[order_id].items()
+    )
 
 
 def _new_row(order: NewPurchaseOrder) -> PurchaseOrder:
@@ -129,9 +143,12 @@ class _Receiving:
         self._by = by
         self._orders = {row.id: row for row in PurchaseOrder.objects.filter(id__in=purchase_order_ids).locked()}
         self._lines: dict[UUID, list[PurchaseOrderLine]] = defaultdict(list)
-        for line in PurchaseOrderLine.objects.filter(order__in=self._orders):
-            self._lines[line.order_id].append(line)
-        self._known = Receipt.objects.prefetch_related("lines__line").in_bulk(receipt_ids)
+        for ordered in PurchaseOrderLine.objects.filter(order__in=self._orders):
+            self._lines[ordered.order_id].append(ordered)
+        self._known = Receipt.objects.in_bulk(receipt_ids)
+        self._contents: dict[UUID, Counter[UUID]] = defaultdict(Counter)  # what came with each receipt, by product
+        for line in ReceiptLine.objects.filter(receipt__in=self._known).select_related("line"):
+            self._contents[line.receipt_id][line.line.product_id] += line.quantity
         self._receipts: list[Receipt] = []
         self._receipt_lines: list[ReceiptLine] = []
         self._outgoing: list[Outgoing] = []
@@ -153,6 +170,7 @@ class _Receiving:
         filled = [(line, quantity) for line, quantity in zip(lines, falls, strict=True) if quantity]
         for line, quantity in filled:
             line.received += quantity
+            self._contents[receipt.id][line.product_id] += quantity
             self._receipt_lines.append(ReceiptLine(receipt=receipt, line=line, quantity=quantity))
         self._outgoing.append(Outgoing(message=_goods_received(receipt, filled, complete=status == Status.RECEIVED)))
         return receipt
@@ -166,10 +184,8 @@ class _Receiving:
 
     def _as_before(self, arrival: Arrival, arrived: Mapping[UUID, int] | None) -> Receipt:
         known = self._known[arrival.id]
-        before: Counter[UUID] = Counter()
-        for line in known.lines.all():
-            before[line.line.product_id] += line.quantity
-        if known.order_id != arrival.purchase_order_id or (arrived is not None and arrived != before):
+        other = arrived is not None and arrived != self._contents[arrival.id]
+        if known.order_id != arrival.purchase_order_id or other:
             raise ReceiptTaken(arrival.id)
         return known
 

@@ -1,17 +1,18 @@
 """What can be done with sales orders, each in one transaction: place them, deliver them, advance their processes."""
 
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from orderflow.catalog.quantities import ProductQuantity, checked_lines
-from orderflow.database import save_rows
+from orderflow.database import once_more_if_taken, save_rows
 from orderflow.messaging.consuming import not_handled
 from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
@@ -55,7 +56,7 @@ class NoSuchOrder(Refused):
         super().__init__(f"There is no sales order {sales_order_id}.")
 
 
-@transaction.atomic
+@once_more_if_taken
 def place_orders(orders: Sequence[NewOrder], *, by: str = "") -> list[SalesOrder]:
     """Accept sales orders, all or none, and set their processes going.
 
@@ -108,8 +109,10 @@ def advance(batch: Sequence[Received]) -> None:
 
 
 def _placed_before(orders: Sequence[NewOrder], lines: Mapping[UUID, Lines]) -> dict[UUID, SalesOrder]:
-    known = SalesOrder.objects.prefetch_related("lines").in_bulk([order.id for order in orders])
+    known = SalesOrder.objects.prefetch_related("lines").in_bulk(lines)
     for order in orders:
+        if set(checked_lines(order.lines)) != set(lines[order.id]):  # twice in this call
+            raise OrderTaken(f"id {order.id}")
         row = known.get(order.id)
         if row and not (set(_lines(row)) == set(lines[order.id]) and order.reference in ("", row.reference)):
             raise OrderTaken(f"id {order.id}")
@@ -128,14 +131,14 @@ def _new_row(order: NewOrder) -> SalesOrder:
 
 
 def _insert(orders: Mapping[UUID, SalesOrder], lines: Mapping[UUID, Lines]) -> None:
-    references = [order.reference for order in orders.values()]
-    taken = SalesOrder.objects.filter(reference__in=references).values_list("reference", flat=True).first()
-    if taken:
-        raise OrderTaken(f"reference {taken}")
-    try:
-        SalesOrder.objects.bulk_create(orders.values())
-    except IntegrityError as error:  # twice in this call, or placed by somebody else at this very moment
-        raise OrderTaken("same id or reference") from error
+    references = Counter(order.reference for order in orders.values())
+    references.update(SalesOrder.objects.filter(reference__in=references).values_list("reference", flat=True))
+    for reference, count in references.items():
+        if count > 1:
+            raise OrderTaken(f"reference {reference}")
+    SalesOrder.objects.bulk_create(
+        sorted(orders.values(), key=lambda order: order.id)
+    )  # in one order: inserts wait for each other
     SalesOrderLine.objects.bulk_create(
         SalesOrderLine(order_id=order_id, product_id=line.product_id, quantity=line.quantity)
         for order_id in orders

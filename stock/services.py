@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity, QuantityOutOfRange
-from orderflow.database import save_rows
+from orderflow.database import once_more_if_taken, save_rows
 from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
 from orderflow.refusals import Refused
@@ -53,25 +52,27 @@ class AdjustmentTaken(Refused):
         super().__init__(f"There is another adjustment with the id {adjustment_id}. Nothing was booked: choose a different id.")
 
 
-@transaction.atomic
+@once_more_if_taken
 def adjust_stock(adjustments: Sequence[Adjustment], *, by: str) -> list[UUID]:
     """Book corrections, all or none; goods that are found serve those who wait. Returns the ids of those that were new.
 
     Locks the balances, then the reservations that wait. Raises `NotEnoughAvailable`, `AdjustmentTaken`, `QuantityOutOfRange`.
     """
-    booked = StockMovement.objects.filter(kind=Movement.ADJUSTED, document__in=[each.id for each in adjustments])
-    known = {row.document: (row.product_id, row.on_hand) for row in booked}
     for each in adjustments:
         if not 1 <= abs(each.quantity) <= LARGEST_QUANTITY:
             raise QuantityOutOfRange(each.quantity)
-        if known.get(each.id, (each.product_id, each.quantity)) != (each.product_id, each.quantity):
+    work = _Work(products={each.product_id for each in adjustments}, increases=_found(adjustments), by=by)
+    booked = _adjusted([each.id for each in adjustments])
+    new = []
+    for each in adjustments:
+        if each.id not in booked:
+            work.adjust(each)
+            booked[each.id] = each.product_id, each.quantity
+            new.append(each.id)
+        elif booked[each.id] != (each.product_id, each.quantity):
             raise AdjustmentTaken(each.id)
-    new = [each for each in adjustments if each.id not in known]
-    work = _Work(products={each.product_id for each in new}, increases=_found(new), by=by)
-    for each in new:
-        work.adjust(each)
     work.save()
-    return [each.id for each in new]
+    return new
 
 
 def take(batch: Sequence[Received]) -> None:
@@ -127,6 +128,14 @@ def _arriving(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID], Pegs]:
             if line.bought_for:
                 pegs[line.product_id][line.bought_for] += line.quantity
     return quantities, pegs
+
+
+def _adjusted(adjustments: Collection[UUID]) -> dict[UUID, tuple[UUID, int]]:
+    """Product and quantity of those that are booked."""
+    rows = StockMovement.objects.filter(kind=Movement.ADJUSTED, document__in=adjustments)
+    return {
+        document: (product_id, on_hand) for document, product_id, on_hand in rows.values_list("document", "product", "on_hand")
+    }
 
 
 def _products(reservations: Collection[UUID]) -> set[UUID]:

@@ -23,7 +23,7 @@ class ProductSerializer(serializers.ModelSerializer[Product]):
     class Meta:
         model = Product
         fields = ["id", "sku", "name"]
-        extra_kwargs: ClassVar = {"sku": {"validators": []}}  # whether it is taken is for the service to say
+        extra_kwargs: ClassVar[dict[str, Any]] = {"sku": {"validators": []}}  # whether it is taken is for the service to say
 
 
 class Products(generics.ListCreateAPIView[Product]):

@@ -1,9 +1,9 @@
 """Hands messages over: in batches, in order, exactly once, whatever fails.
 
 One transaction holds the effects of a batch and the deletion of its deliveries, under the lock of the consumer's row: that is
-all that exactly-once needs. A batch that fails is repeated message by message, so that one bad message stops only its own key.
-What kills the process leaves its batch begun and not finished; after a few of those, and for whatever failed before, messages
-are handled *carefully*: alone, and with the attempt counted before it is made.
+all that exactly-once needs. After a batch that failed, for whatever failed before, and once a few batches were begun and never
+finished because something kills the process, messages are handled *carefully*: alone, with the attempt counted before it is made.
+So a bad message stops only its own key.
 """
 
 import logging
@@ -15,7 +15,7 @@ from itertools import takewhile
 from time import monotonic, sleep
 
 from django.conf import settings
-from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from orderflow.messaging.messages import Received, UnexpectedMessage, from_payload, message_types
@@ -133,58 +133,47 @@ def _lock(consumer: str, *, wait: bool) -> Consumer | None:
 # -- a batch --------------------------------------------------------------------------------------------------------------
 
 
+class _BatchFailed(Exception):
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
 def _handle_batch(subscription: Subscription, size: int) -> int:
+    """A batch in one transaction. If it fails, its messages one by one: nobody knows yet which of them it was.
+
+    Each of them then has a transaction of its own. All in one would lock in the order of the messages, pass after pass, and
+    deadlock with whoever locks in the right order.
+    """
     try:
         return _handle_together(subscription, size)
-    except IntegrityError:  # a deferred constraint, found only at the commit: nobody knows yet whose it is
-        return _handle_carefully(subscription)
+    except _BatchFailed as failed:
+        _finish(subscription.consumer)  # it was not cut off
+        logger.info("%s failed at a batch of %d (%s); one by one", subscription.consumer, failed.size, failed.__cause__)
+        return sum(_handle_carefully(subscription) for _ in range(failed.size))
 
 
 def _handle_together(subscription: Subscription, size: int) -> int:
-    with transaction.atomic():
-        if _lock(subscription.consumer, wait=False) is None:
-            return 0
-        taken = _take(subscription.consumer, size)
-        try:
-            _hand_over(subscription, taken)
-            done, failed = taken, list[Delivery]()
-        except Exception as error:
-            if _is_nobodys_fault(error):
-                raise
-            done, failed = _one_by_one(subscription, taken) if len(taken) > 1 else ([], [_failed(taken[0], error)])
-        _delete(done)
-        Delivery.objects.bulk_update(failed, ["attempts", "last_error", "due_at", "state"])
-        _finish(subscription.consumer)
-    return len(done)
+    taken: list[Delivery] = []
+    try:
+        with transaction.atomic():
+            if _lock(subscription.consumer, wait=False) is None:
+                return 0
+            taken = _take(subscription.consumer, size)
+            if taken:
+                subscription.handle([_received(delivery) for delivery in taken])
+                _delete(taken)
+            _finish(subscription.consumer)
+    except Exception as error:  # at the commit, too: a deferred constraint shows only there
+        if _is_nobodys_fault(error):
+            raise
+        raise _BatchFailed(len(taken)) from error
+    return len(taken)
 
 
 def _take(consumer: str, size: int) -> list[Delivery]:
-    """Lock the deliveries to hand over together: what failed before is handled carefully, and keeps its place in the order."""
+    """Lock the deliveries to hand over together. What failed before is handled alone, and nothing overtakes it."""
     rows = Delivery.objects.takeable(consumer, timezone.now()).select_related("message").select_for_update(of=("self",))
     return list(takewhile(lambda delivery: not delivery.attempts, rows[:size]))
-
-
-def _hand_over(subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
-    """All or nothing, in a savepoint."""
-    with transaction.atomic():
-        subscription.handle([_received(delivery) for delivery in deliveries])
-
-
-def _one_by_one(subscription: Subscription, taken: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
-    """What was handled, and what failed. What comes after a failure in its key is neither: it waits."""
-    done, failed, held = [], [], set()
-    for delivery in taken:
-        if delivery.key in held:
-            continue
-        try:
-            _hand_over(subscription, [delivery])
-            done.append(delivery)
-        except Exception as error:
-            if _is_nobodys_fault(error):
-                raise
-            failed.append(_failed(delivery, error))
-            held.add(delivery.key)
-    return done, failed
 
 
 def _received(delivery: Delivery) -> Received:
@@ -213,7 +202,7 @@ def _handle_carefully(subscription: Subscription) -> int:
         else:
             with transaction.atomic():
                 _lock(subscription.consumer, wait=True)
-                _hand_over(subscription, [delivery])
+                subscription.handle([_received(delivery)])
                 _delete([delivery])
     except Exception as error:
         if _is_nobodys_fault(error):
@@ -221,7 +210,8 @@ def _handle_carefully(subscription: Subscription) -> int:
             Delivery.objects.filter(pk=delivery.pk).update(attempts=delivery.attempts - 1, due_at=timezone.now())
             raise
         _note_failure(delivery, error)
-        delivery.save(update_fields=["last_error", "due_at", "state"])
+        rows = Delivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
+        rows.update(last_error=delivery.last_error, due_at=delivery.due_at, state=delivery.state)
         return 0
     return 1
 
@@ -244,12 +234,6 @@ def _count_attempt(subscription: Subscription) -> Delivery | None:
 
 
 # -- failure --------------------------------------------------------------------------------------------------------------
-
-
-def _failed(delivery: Delivery, error: Exception) -> Delivery:
-    delivery.attempts += 1
-    _note_failure(delivery, error)
-    return delivery
 
 
 def _note_failure(delivery: Delivery, error: Exception) -> None:

@@ -125,7 +125,7 @@ def test_it_rejects_deciding_on_a_dead_letter_without_a_reason(listener: Listene
 
 
 def test_a_message_that_the_rules_have_no_place_for_is_dead_at_once(listener: Listener) -> None:
-    listener.misbehave = Failing(1, "bad", error=UnexpectedMessage)
+    listener.misbehave = Failing(2, "bad", error=UnexpectedMessage)  # once in its batch, then alone
     say(uuid4(), "bad")
     drain(CONSUMER)
     assert Delivery.objects.get().state == DeliveryState.DEAD

@@ -58,6 +58,13 @@ def test_a_receipt_that_is_reported_twice_counts_once() -> None:
     assert StoredMessage.objects.filter(type="purchase.GoodsReceived").count() == 1
 
 
+def test_a_receipt_that_is_named_twice_in_one_call_counts_once() -> None:
+    arrival = Arrival(purchase_order_id=(order := ordered(chair=5)).id, lines=lines(chair=2))
+    first, again = receive_goods([arrival, arrival])
+    assert first == again
+    assert received(order) == {"chair": 2}
+
+
 def test_a_receipt_of_everything_that_is_reported_twice_counts_once() -> None:
     order = ordered(chair=5)
     arrival = Arrival(purchase_order_id=order.id)

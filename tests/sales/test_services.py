@@ -133,6 +133,15 @@ def test_the_same_order_placed_again_under_its_id_is_one_order() -> None:
     assert StoredMessage.objects.filter(type="sales.SalesOrderCreated").count() == 1
 
 
+def test_it_rejects_two_different_orders_under_one_id_or_reference_in_one_call() -> None:
+    order = NewOrder(lines=lines(chair=1))
+    with pytest.raises(OrderTaken, match="id"):
+        place_orders([order, NewOrder(id=order.id, lines=lines(chair=2))])
+    with pytest.raises(OrderTaken, match="reference S-1"):
+        place_orders([NewOrder(reference="S-1", lines=lines(chair=1)) for _ in range(2)])
+    assert not SalesOrder.objects.exists()
+
+
 def test_it_rejects_another_order_under_an_id_that_is_taken() -> None:
     order = NewOrder(lines=lines(chair=1))
     place_orders([order])

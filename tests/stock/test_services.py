@@ -194,6 +194,12 @@ def test_an_adjustment_is_booked_once() -> None:
     assert level("chair") == (3, 0)
 
 
+def test_an_adjustment_that_is_named_twice_in_one_call_is_booked_once() -> None:
+    found = Adjustment(product_id=product("chair"), quantity=3, reason="found")
+    assert adjust_stock([found, found], by="Ada") == [found.id]
+    assert level("chair") == (3, 0)
+
+
 def test_it_rejects_an_adjustment_under_an_id_that_is_taken() -> None:
     found = Adjustment(product_id=product("chair"), quantity=3, reason="found")
     adjust_stock([found], by="Ada")
