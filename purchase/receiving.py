@@ -19,6 +19,7 @@ class Outstanding:
     """A line of a purchase order. Lines of one product with different pegs are different lines."""
 
     product_id: UUID
+    sku: str
     quantity: int
     received: int
 
@@ -39,11 +40,19 @@ class MoreThanOrdered(Refused):
     code = "more_than_ordered"
     conflict = True
 
-    def __init__(self, reference: str, quantity: int, outstanding: int) -> None:
+    def __init__(self, reference: str, product: str, quantity: int, outstanding: int) -> None:
         super().__init__(
-            f"Of purchase order {reference} only {outstanding:,} of this product are still to come, not {quantity:,}. "
+            f"Of purchase order {reference} only {outstanding:,} × {product} are still to come, not {quantity:,}. "
             "Receive what was ordered, and book the rest as a stock adjustment."
         )
+
+
+class NotOnTheOrder(Refused):
+    code = "not_on_the_order"
+    conflict = True
+
+    def __init__(self, reference: str, product_id: UUID) -> None:
+        super().__init__(f"Purchase order {reference} has no line of product {product_id}. Book it as a stock adjustment.")
 
 
 # status × receive: may goods be received, and which error says why not.
@@ -59,7 +68,8 @@ def receive(
 ) -> tuple[Status, list[int]]:
     """The new status, and how much falls on each line; goods of one product fill its lines in order.
 
-    `arrived` is by product; None means everything that is still to come. Raises `NothingOutstanding`, `MoreThanOrdered`.
+    `arrived` is by product; None means everything that is still to come.
+    Raises `NothingOutstanding`, `MoreThanOrdered`, `NotOnTheOrder`.
     """
     if not MAY_RECEIVE[status]:
         raise NothingOutstanding(reference)
@@ -72,7 +82,14 @@ def receive(
         falls.append(share)
     for product_id, too_much in (left or {}).items():
         if too_much:
-            outstanding = sum(line.quantity_to_come for line in lines if line.product_id == product_id)
-            raise MoreThanOrdered(reference, outstanding + too_much, outstanding)
+            raise _too_much(product_id, too_much, lines, reference)
     complete = all(line.quantity_to_come == share for line, share in zip(lines, falls, strict=True))
     return (Status.RECEIVED if complete else Status.PARTIALLY_RECEIVED), falls
+
+
+def _too_much(product_id: UUID, too_much: int, lines: Sequence[Outstanding], reference: str) -> Refused:
+    ordered = [line for line in lines if line.product_id == product_id]
+    if not ordered:
+        return NotOnTheOrder(reference, product_id)
+    outstanding = sum(line.quantity_to_come for line in ordered)
+    return MoreThanOrdered(reference, ordered[0].sku, outstanding + too_much, outstanding)

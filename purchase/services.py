@@ -79,7 +79,8 @@ def create_purchase_orders(orders: Sequence[NewPurchaseOrder]) -> list[PurchaseO
 def receive_goods(arrivals: Sequence[Arrival], *, by: str = "") -> list[Receipt]:
     """Goods arrived for purchase orders, all or none. A receipt id counts once. Locks the purchase orders, by id.
 
-    Raises `NoSuchPurchaseOrder`, `NothingOutstanding`, `MoreThanOrdered`, `ReceiptTaken`, `NoLines`, `QuantityOutOfRange`.
+    Raises `NoSuchPurchaseOrder`, `NothingOutstanding`, `MoreThanOrdered`, `NotOnTheOrder`, `ReceiptTaken`, `NoLines`,
+    `QuantityOutOfRange`.
     """
     work = _Receiving([arrival.purchase_order_id for arrival in arrivals], [arrival.id for arrival in arrivals], by)
     receipts = [work.receive(arrival) for arrival in arrivals]
@@ -143,7 +144,7 @@ class _Receiving:
         self._by = by
         self._orders = {row.id: row for row in PurchaseOrder.objects.filter(id__in=purchase_order_ids).locked()}
         self._lines: dict[UUID, list[PurchaseOrderLine]] = defaultdict(list)
-        for ordered in PurchaseOrderLine.objects.filter(order__in=self._orders):
+        for ordered in PurchaseOrderLine.objects.filter(order__in=self._orders).select_related("product"):
             self._lines[ordered.order_id].append(ordered)
         self._known = Receipt.objects.in_bulk(receipt_ids)
         self._contents: dict[UUID, Counter[UUID]] = defaultdict(Counter)  # what came with each receipt, by product
@@ -161,8 +162,8 @@ class _Receiving:
         if arrival.id in self._known:
             return self._as_before(arrival, arrived)
         lines = self._lines[order.id]
-        state = [Outstanding(product_id=each.product_id, quantity=each.quantity, received=each.received) for each in lines]
-        status, falls = receive(Status(order.status), state, arrived, reference=order.reference)
+        outstanding = [_outstanding(line) for line in lines]
+        status, falls = receive(Status(order.status), outstanding, arrived, reference=order.reference)
         order.status = status
         receipt = Receipt(id=arrival.id, order=order, by=self._by, at=self._now)
         self._receipts.append(receipt)
@@ -188,6 +189,10 @@ class _Receiving:
         if known.order_id != arrival.purchase_order_id or other:
             raise ReceiptTaken(arrival.id)
         return known
+
+
+def _outstanding(line: PurchaseOrderLine) -> Outstanding:
+    return Outstanding(product_id=line.product_id, sku=line.product.sku, quantity=line.quantity, received=line.received)
 
 
 def _by_product(lines: Sequence[ProductQuantity] | None) -> dict[UUID, int] | None:

@@ -1,14 +1,16 @@
 """What can be asked about sales orders and their processes."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
+from orderflow.catalog.quantities import ProductQuantity
 from orderflow.findings import Check, check
-from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder
+from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
 from sales.process_manager import AG, State
 
 
@@ -54,6 +56,15 @@ def process_called(name: str) -> OrderProcess | None:
         purchases=tuple(status.purchases.order_by("ordered_at").values_list("purchase_order_id", flat=True)),
         changes=tuple(Changed(id=row.pk, at=row.at, state=State(row.to_state), by=row.by) for row in status.changes.all()),
     )
+
+
+def lines_placed(references: Collection[str]) -> dict[str, set[ProductQuantity]]:
+    """What was ordered under these references, of those there are."""
+    rows = SalesOrderLine.objects.filter(order__reference__in=references)
+    lines: dict[str, set[ProductQuantity]] = defaultdict(set)
+    for reference, product_id, quantity in rows.values_list("order__reference", "product_id", "quantity"):
+        lines[reference].add(ProductQuantity(product_id=product_id, quantity=quantity))
+    return lines
 
 
 def process_count() -> int:

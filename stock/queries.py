@@ -1,6 +1,6 @@
 """What can be asked about shelves and promises."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -68,6 +68,14 @@ def reservations_that_are(*statuses: str) -> QuerySet[Reservation, UUID]:
     """Their ids: the sales orders' ids."""
     chosen = [ReservationStatus(each) for each in statuses]
     return Reservation.objects.filter(status__in=chosen).values_list("id", flat=True)
+
+
+def adjusted(adjustments: Collection[UUID]) -> dict[UUID, tuple[UUID, int]]:
+    """Product and quantity of those of these adjustments that are booked."""
+    rows = StockMovement.objects.filter(kind=Movement.ADJUSTED, document__in=adjustments)
+    return {
+        document: (product_id, on_hand) for document, product_id, on_hand in rows.values_list("document", "product", "on_hand")
+    }
 
 
 def received_by_product() -> dict[UUID, int]:

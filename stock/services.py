@@ -19,6 +19,7 @@ from purchase.contract import GoodsReceived
 from stock.allocation import Wait, allocate, first_promise
 from stock.contract import MakeReservation, ReservationAccepted, ReservationRejected, ShipReservation
 from stock.models import Balance, Movement, Reservation, ReservationLine, ReservationStatus, StockMovement
+from stock.queries import adjusted
 
 Pegs = dict[UUID, Counter[UUID]]  # by product: how much was bought for which reservation
 
@@ -62,7 +63,7 @@ def adjust_stock(adjustments: Sequence[Adjustment], *, by: str) -> list[UUID]:
         if not 1 <= abs(each.quantity) <= LARGEST_QUANTITY:
             raise QuantityOutOfRange(each.quantity)
     work = _Work(products={each.product_id for each in adjustments}, increases=_found(adjustments), by=by)
-    booked = _adjusted([each.id for each in adjustments])
+    booked = adjusted([each.id for each in adjustments])
     new = []
     for each in adjustments:
         if each.id not in booked:
@@ -128,14 +129,6 @@ def _arriving(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID], Pegs]:
             if line.bought_for:
                 pegs[line.product_id][line.bought_for] += line.quantity
     return quantities, pegs
-
-
-def _adjusted(adjustments: Collection[UUID]) -> dict[UUID, tuple[UUID, int]]:
-    """Product and quantity of those that are booked."""
-    rows = StockMovement.objects.filter(kind=Movement.ADJUSTED, document__in=adjustments)
-    return {
-        document: (product_id, on_hand) for document, product_id, on_hand in rows.values_list("document", "product", "on_hand")
-    }
 
 
 def _products(reservations: Collection[UUID]) -> set[UUID]:

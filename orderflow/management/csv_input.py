@@ -1,4 +1,4 @@
-"""What the commands share that read CSV files: columns under other people's names, bad rows, batches. It knows no order."""
+"""What the commands share that read CSV files: columns under other people's names, and bad rows. It knows no order."""
 
 import csv
 import heapq
@@ -6,12 +6,12 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
-from django.db import connection
 from django.db.models import CharField, Model
+
+from orderflow.management.batches import Progress
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SHOWN = 50  # bad rows that are listed; more of them would hide the sentence that says what to do
-EVERY = 1.0  # seconds between two signs of life on a terminal
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
@@ -110,27 +109,6 @@ class BadRows:
         return "\n".join(lines)
 
 
-class Progress:
-    """A line that says how far a long job is, once a second, to a terminal; to anything else nothing."""
-
-    def __init__(self, doing: str, stderr: OutputWrapper) -> None:
-        self._doing = doing
-        self._stderr = stderr
-        self._next = monotonic() + EVERY
-        self._shown = False
-
-    def at(self, count: int) -> None:
-        if monotonic() >= self._next and self._stderr.isatty():
-            self._stderr.write(f"\r{self._doing}: {count:,}", style_func=str, ending="")
-            self._stderr.flush()
-            self._next = monotonic() + EVERY
-            self._shown = True
-
-    def done(self) -> None:
-        if self._shown:
-            self._stderr.write("")
-
-
 def add_file_options(parser: CommandParser) -> None:
     parser.add_argument("--encoding", type=_encoding, default="utf-8-sig", help="default: UTF-8; Excel often writes cp1252")
     parser.add_argument("--delimiter", type=_delimiter, default=",", help="what separates two fields: a character, or 'tab'")
@@ -172,25 +150,6 @@ def read_rows(
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from error
     finally:
         progress.done()
-
-
-def in_batches(items: Sequence[T], size: int, doing: str, stderr: OutputWrapper) -> Iterator[Sequence[T]]:
-    """The items in slices, each to be written in a transaction of its own; others get their turn in between."""
-    progress = Progress(doing, stderr)
-    done = 0
-    for batch in slices(items, size):
-        began = monotonic()
-        yield batch
-        done += len(batch)
-        progress.at(done)
-        if connection.vendor == "sqlite" and done < len(items):
-            sleep(monotonic() - began)  # SQLite's writers starve each other otherwise
-    progress.done()
-
-
-def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def text_for(model: type[Model], field_name: str) -> Callable[[str], str]:

@@ -5,7 +5,7 @@ import pytest
 from django.core.management import call_command
 
 from orderflow.catalog.models import Product
-from orderflow.management import csv_input
+from orderflow.management import batches
 from orderflow.management.commands import import_products
 from stock.models import Balance, Movement, StockMovement
 from stock.services import Adjustment, adjust_stock
@@ -306,7 +306,7 @@ def test_it_rejects_options_that_mean_nothing(products: Path, option: str, value
 
 
 def test_a_terminal_shows_how_far_a_long_file_is(products: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_input, "EVERY", 0.0)
+    monkeypatch.setattr(batches, "EVERY", 0.0)
     terminal = Terminal()
 
     call_command("import_products", str(products), stdout=StringIO(), stderr=terminal)
@@ -316,6 +316,6 @@ def test_a_terminal_shows_how_far_a_long_file_is(products: Path, monkeypatch: py
 
 
 def test_a_log_file_is_spared_the_signs_of_life(products: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_input, "EVERY", 0.0)
+    monkeypatch.setattr(batches, "EVERY", 0.0)
 
     assert complaints("import_products", products) == ""

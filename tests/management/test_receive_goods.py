@@ -127,8 +127,8 @@ def test_a_receipt_with_an_id_counts_once() -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["PO-1", "--lines", "chair=4"], "only 3 of this product are still to come, not 4"),
-        (["PO-1", "--lines", "desk=1"], "only 0 of this product are still to come, not 1"),
+        (["PO-1", "--lines", "chair=4"], "only 3 × chair are still to come, not 4"),
+        (["PO-1", "--lines", "desk=1"], "has no line of product"),
         (["PO-1", "--lines", "sofa=1"], "No product has the SKU sofa."),
         (["PO-1", "--lines", "chair"], "chair is not SKU=QUANTITY, such as chair=2: the quantity is 'chair'"),
         (["PO-1", "--lines", "chair=two"], "chair=two is not SKU=QUANTITY, such as chair=2: the quantity is 'two'"),

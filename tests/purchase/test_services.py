@@ -85,7 +85,7 @@ def test_it_rejects_another_receipt_under_an_id_that_is_taken() -> None:
 
 def test_it_rejects_more_than_was_ordered_and_receives_nothing_of_the_others() -> None:
     order, other = ordered(chair=5), ordered(desk=1)
-    with pytest.raises(MoreThanOrdered, match="only 5 of this product are still to come, not 6"):
+    with pytest.raises(MoreThanOrdered, match="only 5 × chair are still to come, not 6"):
         receive_goods([Arrival(purchase_order_id=other.id), Arrival(purchase_order_id=order.id, lines=lines(chair=6))])
     assert received(other) == {"desk": 0}
     assert not Receipt.objects.exists()

@@ -1,5 +1,4 @@
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from sys import intern
@@ -13,6 +12,7 @@ from django.utils.dateparse import parse_datetime
 from orderflow.catalog.models import Product
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity, checked_lines
 from orderflow.catalog.services import product_ids
+from orderflow.management.batches import in_batches, slices
 from orderflow.management.csv_input import (
     BadRows,
     BadValue,
@@ -22,15 +22,14 @@ from orderflow.management.csv_input import (
     add_columns,
     add_file_options,
     counted,
-    in_batches,
     read_rows,
     shown,
-    slices,
     text_for,
     whole_number_for,
 )
 from orderflow.refusals import Refused
-from sales.models import DeliveryChoice, SalesOrder, SalesOrderLine
+from sales.models import DeliveryChoice, SalesOrder
+from sales.queries import lines_placed
 from sales.services import NewOrder, place_orders
 
 BATCH = 200  # sales orders a transaction
@@ -260,7 +259,7 @@ def _placed_before(drafts: _Drafts, ids: Mapping[str, UUID], bad: BadRows) -> se
     """The references of the orders that are there already. One that is there with other lines is bad."""
     there = set()
     for references in slices([reference for reference, draft in drafts.items() if not draft.bad], ASKED):
-        for reference, lines in _lines_placed(references).items():
+        for reference, lines in lines_placed(references).items():
             draft = drafts[reference]
             if lines == set(checked_lines(_quantities(draft, ids))):
                 there.add(reference)
@@ -270,14 +269,6 @@ def _placed_before(drafts: _Drafts, ids: Mapping[str, UUID], bad: BadRows) -> se
                     draft.place, f"the order {shown(reference)} was placed before, with other lines: choose another reference"
                 )
     return there
-
-
-def _lines_placed(references: Sequence[str]) -> dict[str, set[ProductQuantity]]:
-    rows = SalesOrderLine.objects.filter(order__reference__in=references)
-    lines: dict[str, set[ProductQuantity]] = defaultdict(set)
-    for reference, product_id, quantity in rows.values_list("order__reference", "product_id", "quantity"):
-        lines[reference].add(ProductQuantity(product_id=product_id, quantity=quantity))
-    return lines
 
 
 def _quantities(draft: _Draft, ids: Mapping[str, UUID]) -> list[ProductQuantity]:

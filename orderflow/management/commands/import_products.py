@@ -8,6 +8,7 @@ from django.db import transaction
 from orderflow.catalog.models import Product
 from orderflow.catalog.quantities import LARGEST_QUANTITY
 from orderflow.catalog.services import create_products, product_ids
+from orderflow.management.batches import in_batches, slices
 from orderflow.management.csv_input import (
     BadRows,
     Column,
@@ -16,15 +17,13 @@ from orderflow.management.csv_input import (
     add_columns,
     add_file_options,
     counted,
-    in_batches,
     read_rows,
     shown,
-    slices,
     text_for,
     whole_number_for,
 )
 from orderflow.refusals import Refused
-from stock.models import Movement, StockMovement
+from stock.queries import adjusted
 from stock.services import Adjustment, adjust_stock
 
 BATCH = 500  # products a transaction
@@ -119,8 +118,7 @@ def _without_other_opening_stock(products: Sequence[_Listed], bad: BadRows) -> l
 def _booked(skus: Collection[str]) -> dict[str, int]:
     """The opening stock that was booked before, by SKU."""
     sku_of = {_opening_id(product_id): sku for sku, product_id in product_ids(skus, unknown_ok=True).items()}
-    movements = StockMovement.objects.filter(kind=Movement.ADJUSTED, document__in=sku_of)
-    return {sku_of[document]: on_hand for document, on_hand in movements.values_list("document", "on_hand")}
+    return {sku_of[opening]: on_hand for opening, (_, on_hand) in adjusted(sku_of).items()}
 
 
 def _import(products: Sequence[_Listed]) -> _New:

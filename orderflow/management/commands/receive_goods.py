@@ -9,7 +9,8 @@ from django.db.models import Q
 
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from orderflow.catalog.services import product_ids
-from orderflow.management.csv_input import BadValue, counted, in_batches, shown, whole_number_for
+from orderflow.management.batches import in_batches
+from orderflow.management.csv_input import BadValue, counted, shown, whole_number_for
 from orderflow.refusals import Refused
 from purchase.models import PurchaseOrder, Receipt, ReceiptLine
 from purchase.receiving import Status
