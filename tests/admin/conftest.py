@@ -1,0 +1,135 @@
+"""Who looks at the admin, and a small trading company to look at."""
+
+import re
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db import transaction
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from orderflow.messaging.publishing import Outgoing, publish
+from purchase.models import PurchaseOrder
+from purchase.services import Arrival, receive_goods
+from sales.models import OrderStatus, SalesOrder
+from sales.services import NewOrder, place_orders
+from stock.contract import ShipReservation
+from stock.services import Adjustment, adjust_stock
+from tests.conftest import lines, product, settle
+
+Line = tuple[UUID | str, object]  # a product and a quantity, as somebody gives them
+
+OUR_APPS = {"catalog", "messaging", "sales", "stock", "purchase"}
+OUR_MODELS = sorted(
+    (model for model in admin.site._registry if model._meta.app_label in OUR_APPS), key=lambda model: model._meta.label
+)
+
+
+@pytest.fixture
+def owner(db: None) -> Client:
+    """Logged in as a superuser called olga."""
+    return client_of(User.objects.create_superuser("olga"))
+
+
+def client_of(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def staff(name: str, *permissions: str) -> Client:
+    """Logged in as a member of staff who may see everything of ours and, beyond that, has these permissions."""
+    user = User.objects.create_user(name, is_staff=True)
+    seeing = Permission.objects.filter(content_type__app_label__in=OUR_APPS, codename__startswith="view_")
+    more = Permission.objects.filter(codename__in=permissions)
+    assert more.count() == len(permissions)
+    user.user_permissions.set([*seeing, *more])
+    return client_of(user)
+
+
+# -- where things are -----------------------------------------------------------------------------------------------------
+
+
+def list_url(model: type[Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def page_url(row: Model, view: str = "change") -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{view}", args=[row.pk])
+
+
+def add_url(model: type[Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+# -- what happens ---------------------------------------------------------------------------------------------------------
+
+
+def on_the_shelf(**quantities: int) -> None:
+    found = [Adjustment(product_id=product(sku), quantity=quantity, reason="found") for sku, quantity in quantities.items()]
+    adjust_stock(found, by="olga")
+
+
+def place(*, delivery: str = "automatic", reference: str = "", **quantities: int) -> SalesOrder:
+    order = NewOrder(lines=lines(**quantities), delivery=delivery, reference=reference, customer="Ada")
+    return place_orders([order], by="olga")[0]
+
+
+def receive_everything_open() -> None:
+    receive_goods([Arrival(purchase_order_id=order.id) for order in PurchaseOrder.objects.open()], by="anna")
+
+
+def dead_letter_about(order: SalesOrder) -> None:
+    """Somebody wants the goods of an order shipped that have not arrived: it cannot be done."""
+    with transaction.atomic():
+        publish([Outgoing(message=ShipReservation(reservation_id=order.id))])
+    settle()
+
+
+def business(turns: int) -> None:
+    """Each turn leaves rows in every table: something delivered, something bought, something that waits, a dead letter."""
+    for _ in range(turns):
+        on_the_shelf(chair=4)
+        place(chair=2)
+        place(table=3)
+        settle()
+        receive_everything_open()
+        settle()
+        place(delivery="manual", chair=1)
+        waiting = place(chair=1, table=2)
+        settle()
+        receive_goods([Arrival(purchase_order_id=purchase_of(waiting), lines=lines(table=1))], by="anna")
+        settle()
+        dead_letter_about(waiting)
+
+
+def purchase_of(order: SalesOrder) -> UUID:
+    waited_for = OrderStatus.objects.get(order=order).purchase_order_id
+    assert waited_for
+    return waited_for
+
+
+# -- what a browser sends ---------------------------------------------------------------------------------------------------
+
+
+def order_form(*lines: Line, new_id: UUID | None = None, **fields: object) -> dict[str, Any]:
+    form = {"new_id": new_id or uuid4(), "reference": "", "lines-TOTAL_FORMS": len(lines), "lines-INITIAL_FORMS": 0, **fields}
+    for number, (product_id, quantity) in enumerate(lines):
+        form |= {f"lines-{number}-product": product_id, f"lines-{number}-quantity": quantity}
+    return form
+
+
+def sales_order(*lines: Line, **fields: object) -> dict[str, Any]:
+    return order_form(*lines, **{"customer": "Ada", "priority": 0, "delivery": "automatic", **fields})  # type: ignore[arg-type]
+
+
+def adjustment(sku: str, quantity: object, reason: str = "counted", **fields: object) -> dict[str, Any]:
+    return {"new_id": uuid4(), "product": product(sku), "quantity": quantity, "reason": reason, **fields}
