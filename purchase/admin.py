@@ -51,7 +51,7 @@ class PurchaseOrderAdmin(AddedByService[PurchaseOrder]):
     ordering = ["-ordered_at"]
     search_fields = ["reference"]
     search_ids = ["id"]
-    fields = ["reference", "status", "ordered_at", "id", "see_also"]
+    fields = ["reference", "status", "ordered_at", "by", "id", "see_also"]
     inlines = [PurchaseOrderLineInline, ReceiptInline]
     add_form = PurchaseOrderForm
     add_fields = ["new_id", "reference"]
@@ -64,7 +64,7 @@ class PurchaseOrderAdmin(AddedByService[PurchaseOrder]):
             reference=given["reference"],
             lines=[PeggedQuantity(product_id=line.product_id, quantity=line.quantity) for line in lines],
         )
-        return create_purchase_orders([order])[0]
+        return create_purchase_orders([order], by=request.user.get_username())[0]
 
     @admin.action(description="Receive all that is outstanding", permissions=["act"])
     def receive(self, request: HttpRequest, orders: QuerySet[PurchaseOrder]) -> None:

@@ -68,7 +68,8 @@ class Orders(_OrdersView, generics.ListAPIView[PurchaseOrder]):
         asked.is_valid(raise_exception=True)
         data = asked.validated_data
         lines = [PeggedQuantity(product_id=line.product_id, quantity=line.quantity) for line in product_quantities(data["lines"])]
-        [order] = create_purchase_orders([NewPurchaseOrder(id=data["id"], reference=data["reference"], lines=lines)])
+        asked_for = NewPurchaseOrder(id=data["id"], reference=data["reference"], lines=lines)
+        [order] = create_purchase_orders([asked_for], by=request.user.get_username())
         return Response(self.one(order.id).data, status=status.HTTP_201_CREATED)
 
 

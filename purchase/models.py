@@ -31,7 +31,8 @@ class PurchaseOrder(models.Model):
         db_index=True,
         editable=False,
     )
-    ordered_at = models.DateTimeField(default=timezone.now)
+    ordered_at = models.DateTimeField(default=timezone.now, db_index=True)
+    by = models.CharField(max_length=150, blank=True, editable=False, help_text="The person who ordered it, if one did.")
 
     objects = PurchaseOrderQuerySet.as_manager()
 
@@ -73,7 +74,7 @@ class Receipt(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="receipts")
     by = models.CharField(max_length=150, blank=True, help_text="The person who reported it.")
-    at = models.DateTimeField()
+    at = models.DateTimeField(db_index=True)
 
     def __str__(self) -> str:
         return f"Receipt {self.id} of {self.order}"

@@ -63,14 +63,14 @@ class ReceiptTaken(Refused):
 
 
 @once_more_if_taken
-def create_purchase_orders(orders: Sequence[NewPurchaseOrder]) -> list[PurchaseOrder]:
+def create_purchase_orders(orders: Sequence[NewPurchaseOrder], *, by: str = "") -> list[PurchaseOrder]:
     """Order from suppliers, all or none. An order whose id exists with the same lines is the same order.
 
     Raises `PurchaseOrderTaken` for an id or a reference that belongs to another one, `NoLines`, `QuantityOutOfRange`.
     """
     lines = {order.id: _checked(order.lines) for order in orders}
     known = _created_before(orders, lines)
-    new = {order.id: _new_row(order) for order in orders if order.id not in known}
+    new = {order.id: _new_row(order, by) for order in orders if order.id not in known}
     _insert(new, lines)
     return [known.get(order.id) or new[order.id] for order in orders]
 
@@ -132,8 +132,8 @@ def _insert(orders: Mapping[UUID, PurchaseOrder], lines: Mapping[UUID, PeggedLin
     )
 
 
-def _new_row(order: NewPurchaseOrder) -> PurchaseOrder:
-    return PurchaseOrder(id=order.id, reference=order.reference or f"PO-{order.id.hex[:16]}")
+def _new_row(order: NewPurchaseOrder, by: str) -> PurchaseOrder:
+    return PurchaseOrder(id=order.id, reference=order.reference or f"PO-{order.id.hex[:16]}", by=by)
 
 
 class _Receiving:

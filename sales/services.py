@@ -114,9 +114,15 @@ def _placed_before(orders: Sequence[NewOrder], lines: Mapping[UUID, Lines]) -> d
         if set(checked_lines(order.lines)) != set(lines[order.id]):  # twice in this call
             raise OrderTaken(f"id {order.id}")
         row = known.get(order.id)
-        if row and not (set(_lines(row)) == set(lines[order.id]) and order.reference in ("", row.reference)):
+        if row and not _is_the_same(row, order, lines[order.id]):
             raise OrderTaken(f"id {order.id}")
     return known
+
+
+def _is_the_same(row: SalesOrder, order: NewOrder, lines: Lines) -> bool:
+    """What was made up for want of being given does not count."""
+    given = (order.reference or row.reference, order.customer, order.priority, order.delivery or row.delivery, set(lines))
+    return given == (row.reference, row.customer, row.priority, row.delivery, set(_lines(row)))
 
 
 def _new_row(order: NewOrder) -> SalesOrder:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import F
 from django.utils import timezone
 
-from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity, QuantityOutOfRange
+from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from orderflow.database import once_more_if_taken, save_rows
 from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
@@ -45,6 +45,13 @@ class NotEnoughAvailable(Refused):
         )
 
 
+class AdjustmentOutOfRange(Refused):
+    code = "adjustment_out_of_range"
+
+    def __init__(self, quantity: int) -> None:
+        super().__init__(f"An adjustment is a whole number up to {LARGEST_QUANTITY:,}, plus or minus, not {quantity:,}.")
+
+
 class AdjustmentTaken(Refused):
     code = "adjustment_taken"
     conflict = True
@@ -57,11 +64,11 @@ class AdjustmentTaken(Refused):
 def adjust_stock(adjustments: Sequence[Adjustment], *, by: str) -> list[UUID]:
     """Book corrections, all or none; goods that are found serve those who wait. Returns the ids of those that were new.
 
-    Locks the balances, then the reservations that wait. Raises `NotEnoughAvailable`, `AdjustmentTaken`, `QuantityOutOfRange`.
+    Locks the balances, then the reservations that wait. Raises `NotEnoughAvailable`, `AdjustmentTaken`, `AdjustmentOutOfRange`.
     """
     for each in adjustments:
         if not 1 <= abs(each.quantity) <= LARGEST_QUANTITY:
-            raise QuantityOutOfRange(each.quantity)
+            raise AdjustmentOutOfRange(each.quantity)
     work = _Work(products={each.product_id for each in adjustments}, increases=_found(adjustments), by=by)
     booked = adjusted([each.id for each in adjustments])
     new = []

@@ -7,16 +7,7 @@ from rest_framework import generics, serializers
 
 from orderflow.api.pages import BySku
 from orderflow.catalog.models import Product
-from orderflow.catalog.services import create_products, product_ids
-from orderflow.refusals import Refused
-
-
-class SkuTaken(Refused):
-    code = "sku_taken"
-    conflict = True
-
-    def __init__(self, sku: str) -> None:
-        super().__init__(f"There is a product with the SKU {sku}. Nothing was created.")
+from orderflow.catalog.services import create_product
 
 
 class ProductSerializer(serializers.ModelSerializer[Product]):
@@ -32,7 +23,4 @@ class Products(generics.ListCreateAPIView[Product]):
     queryset: QuerySet[Product] = Product.objects.all()
 
     def perform_create(self, serializer: Any) -> None:
-        sku, name = serializer.validated_data["sku"], serializer.validated_data["name"]
-        if not create_products({sku: name}):
-            raise SkuTaken(sku)
-        serializer.instance = Product.objects.get(id=product_ids([sku])[sku])
+        serializer.instance = create_product(serializer.validated_data["sku"], serializer.validated_data["name"])

@@ -12,20 +12,11 @@ from orderflow.admin_tools.links import ids_called, side_by_side
 from orderflow.admin_tools.reading import Child, Parent
 from orderflow.catalog.models import Product
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
-from orderflow.catalog.services import create_products
-from orderflow.refusals import Refused
+from orderflow.catalog.services import create_product
 
 _links_of_products: list[Callable[[UUID], SafeString]] = []
 
 ids_called("product_id", have_page="catalog.product")
-
-
-class SkuTaken(Refused):
-    code = "sku_taken"
-    conflict = True
-
-    def __init__(self, sku: str) -> None:
-        super().__init__(f"There is another product with the SKU {sku}. Nothing was created: choose a different one.")
 
 
 def link_products(link: Callable[[UUID], SafeString]) -> None:
@@ -51,11 +42,7 @@ class ProductAdmin(AddedByService[Product]):
         return side_by_side([link(product.id) for link in _links_of_products])
 
     def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> Product:
-        create_products({given["sku"]: given["name"]})
-        product = Product.objects.get(sku=given["sku"])
-        if product.name != given["name"]:  # somebody else's, made at this very moment: the form checks what was there before
-            raise SkuTaken(product.sku)
-        return product
+        return create_product(given["sku"], given["name"])
 
 
 class QuantityForm(forms.ModelForm[Child]):

@@ -16,13 +16,29 @@ class UnknownProducts(Refused):
         super().__init__(f"No product has the SKU {', '.join(sorted(skus))}. Create the product first.")
 
 
-def create_products(names: Mapping[str, str]) -> int:
-    """Create a product for each SKU that is new, with its name; those that exist stay as they are. Returns how many were new."""
+class SkuTaken(Refused):
+    code = "sku_taken"
+    conflict = True
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(f"There is another product with the SKU {sku}. Nothing was created: choose a different one.")
+
+
+def create_products(names: Mapping[str, str]) -> list[Product]:
+    """Create a product for each SKU that is new, with its name; those that exist stay as they are. Returns the new ones."""
     with transaction.atomic():
         known = product_ids(names, unknown_ok=True)
         new = [Product(sku=sku, name=name) for sku, name in names.items() if sku not in known]
         Product.objects.bulk_create(new, ignore_conflicts=True)
-    return len(new)
+        return list(Product.objects.filter(id__in=[product.id for product in new]))  # somebody may have been faster
+
+
+def create_product(sku: str, name: str) -> Product:
+    """Raises `SkuTaken`."""
+    created = create_products({sku: name})
+    if not created:
+        raise SkuTaken(sku)
+    return created[0]
 
 
 def product_ids(skus: Iterable[str], *, unknown_ok: bool = False) -> dict[str, UUID]:

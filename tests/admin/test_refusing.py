@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.test import Client
 
 from orderflow.catalog.models import Product
-from orderflow.catalog.services import create_products
+from orderflow.catalog.services import create_product
 from orderflow.messaging.models import StoredMessage
 from purchase.models import PurchaseOrder
 from sales.models import SalesOrder, SalesOrderLine
@@ -172,11 +172,11 @@ def test_it_rejects_what_an_adjustment_cannot_be(owner: Client, change: dict[str
 
 
 def test_a_product_that_somebody_else_creates_at_that_moment_stays_theirs(owner: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def create_too_late(names: dict[str, str]) -> int:
-        create_products({"LAMP": "Their lamp"})
-        return create_products(names)
+    def create_too_late(sku: str, name: str) -> Product:
+        create_product("LAMP", "Their lamp")
+        return create_product(sku, name)
 
-    monkeypatch.setattr("orderflow.catalog.admin.create_products", create_too_late)
+    monkeypatch.setattr("orderflow.catalog.admin.create_product", create_too_late)
     assert "another product with the SKU LAMP" in refusal(owner.post(add_url(Product), {"sku": "LAMP", "name": "My lamp"}))
 
 

@@ -145,8 +145,9 @@ def test_it_rejects_two_different_orders_under_one_id_or_reference_in_one_call()
 def test_it_rejects_another_order_under_an_id_that_is_taken() -> None:
     order = NewOrder(lines=lines(chair=1))
     place_orders([order])
-    with pytest.raises(OrderTaken, match=str(order.id)):
-        place_orders([NewOrder(id=order.id, lines=lines(chair=2))])
+    for other in (NewOrder(id=order.id, lines=lines(chair=2)), NewOrder(id=order.id, lines=lines(chair=1), customer="Grace")):
+        with pytest.raises(OrderTaken, match=str(order.id)):
+            place_orders([other])
 
 
 def test_it_rejects_a_reference_that_is_taken_and_places_nothing() -> None:

@@ -124,7 +124,7 @@ def _booked(skus: Collection[str]) -> dict[str, int]:
 def _import(products: Sequence[_Listed]) -> _New:
     try:
         with transaction.atomic():
-            created = create_products({product.sku: product.name for product in products})
+            created = len(create_products({product.sku: product.name for product in products}))
             openings = _openings(products)
             booked = set(adjust_stock(openings, by="import_products"))
     except Refused as error:
