@@ -1,8 +1,8 @@
-"""What can be done with stock, each in one transaction: adjust it, and take a batch of messages about it."""
+"""Stock at work: balances and reservations being changed in one transaction."""
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
 from uuid import UUID
@@ -10,16 +10,15 @@ from uuid import UUID
 from django.db.models import F
 from django.utils import timezone
 
-from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
-from orderflow.database import once_more_if_taken, save_rows
-from orderflow.messaging.messages import Message, Received, UnexpectedMessage
+from orderflow.catalog.quantities import ProductQuantity
+from orderflow.database import save_rows
+from orderflow.messaging.messages import Message, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
 from orderflow.refusals import Refused
 from purchase.contract import GoodsReceived
 from stock.allocation import Wait, allocate, first_promise
-from stock.contract import MakeReservation, ReservationAccepted, ReservationRejected, ShipReservation
+from stock.contract import MakeReservation, ReservationAccepted, ReservationRejected
 from stock.models import Balance, Movement, Reservation, ReservationLine, ReservationStatus, StockMovement
-from stock.queries import adjusted
 
 Pegs = dict[UUID, Counter[UUID]]  # by product: how much was bought for which reservation
 
@@ -45,88 +44,7 @@ class NotEnoughAvailable(Refused):
         )
 
 
-class AdjustmentOutOfRange(Refused):
-    code = "adjustment_out_of_range"
-
-    def __init__(self, quantity: int) -> None:
-        super().__init__(f"An adjustment is a whole number up to {LARGEST_QUANTITY:,}, plus or minus, not {quantity:,}.")
-
-
-class AdjustmentTaken(Refused):
-    code = "adjustment_taken"
-    conflict = True
-
-    def __init__(self, adjustment_id: UUID) -> None:
-        super().__init__(f"There is another adjustment with the id {adjustment_id}. Nothing was booked: choose a different id.")
-
-
-@once_more_if_taken
-def adjust_stock(adjustments: Sequence[Adjustment], *, by: str) -> list[UUID]:
-    """Book corrections, all or none; goods that are found serve those who wait. Returns the ids of those that were new.
-
-    Locks the balances, then the reservations that wait. Raises `NotEnoughAvailable`, `AdjustmentTaken`, `AdjustmentOutOfRange`.
-    """
-    for each in adjustments:
-        if not 1 <= abs(each.quantity) <= LARGEST_QUANTITY:
-            raise AdjustmentOutOfRange(each.quantity)
-    work = _Work(products={each.product_id for each in adjustments}, increases=_found(adjustments), by=by)
-    booked = adjusted([each.id for each in adjustments])
-    new = []
-    for each in adjustments:
-        if each.id not in booked:
-            work.adjust(each)
-            booked[each.id] = each.product_id, each.quantity
-            new.append(each.id)
-        elif booked[each.id] != (each.product_id, each.quantity):
-            raise AdjustmentTaken(each.id)
-    work.save()
-    return new
-
-
-def take(batch: Sequence[Received]) -> None:
-    """Stock as a consumer: fold a batch of messages into balances and reservations, inside the drain's transaction.
-
-    Locks, in one pass each, the balances by product, then the reservations by id. Raises `UnexpectedMessage`.
-    """
-    messages = [received.message for received in batch]
-    requests = [message for message in messages if isinstance(message, MakeReservation)]
-    receipts = [message for message in messages if isinstance(message, GoodsReceived)]
-    shipped = {message.reservation_id for message in messages if isinstance(message, ShipReservation)}
-    arriving, pegs = _arriving(receipts)
-    requested = {line.product_id for request in requests for line in request.lines}
-    work = _Work(
-        products=requested | arriving.keys() | _products(shipped),
-        reservations={request.reservation_id for request in requests} | shipped,
-        increases=arriving,
-        pegs=pegs,
-    )
-    booked = _booked(receipts)
-    for received in batch:
-        work.cause = received.id
-        match received.message:
-            case MakeReservation() as request:
-                work.reserve(request)
-            case ShipReservation() as order:
-                work.ship(order.reservation_id)
-            case GoodsReceived() as receipt:
-                if receipt.receipt_id not in booked:
-                    work.receive(receipt)
-            case other:
-                raise UnexpectedMessage(f"Stock does not handle {type(other).__name__}.")
-    work.save()
-
-
-# -- what a batch is about ------------------------------------------------------------------------------------------------
-
-
-def _found(adjustments: Iterable[Adjustment]) -> Counter[UUID]:
-    found: Counter[UUID] = Counter()
-    for each in adjustments:
-        found[each.product_id] += max(each.quantity, 0)
-    return +found
-
-
-def _arriving(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID], Pegs]:
+def what_arrives(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID], Pegs]:
     """What arrives by product, and for whom."""
     quantities: Counter[UUID] = Counter()
     pegs: Pegs = defaultdict(Counter)
@@ -138,24 +56,7 @@ def _arriving(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID], Pegs]:
     return quantities, pegs
 
 
-def _products(reservations: Collection[UUID]) -> set[UUID]:
-    """The products of these reservations; read without a lock, because the products of a reservation do not change."""
-    if not reservations:
-        return set()
-    return set(ReservationLine.objects.filter(reservation__in=reservations).values_list("product_id", flat=True))
-
-
-def _booked(receipts: Sequence[GoodsReceived]) -> set[UUID]:
-    if not receipts:
-        return set()
-    booked = StockMovement.objects.filter(kind=Movement.RECEIVED, document__in=[each.receipt_id for each in receipts])
-    return set(booked.values_list("document", flat=True))
-
-
-# -- at work --------------------------------------------------------------------------------------------------------------
-
-
-class _Work:
+class Work:
     """Balances and reservations being changed in one transaction: locked in one pass, folded in memory, written once.
 
     Two increases of two products can fill one reservation, each in its own transaction. So every reservation is locked, and
@@ -210,7 +111,7 @@ class _Work:
             self._tell(ReservationRejected(**_echo(reservation), missing=self._missing(reservation)))
 
     def receive(self, receipt: GoodsReceived) -> None:
-        quantities, pegs = _arriving([receipt])
+        quantities, pegs = what_arrives([receipt])
         for product_id, quantity in quantities.items():
             self._move(Movement.RECEIVED, product_id, quantity, 0, document=receipt.receipt_id)
             self._balances[product_id].change(quantity)
