@@ -11,7 +11,7 @@ from types import FrameType
 from typing import IO
 
 GRACE = 15.0  # seconds that a program may take to finish what it is doing
-_CELERY = [sys.executable, "-m", "celery", "--app", "orderflow"]
+_CELERY = [sys.executable, "-m", "celery", "--app", "orderflow", "--quiet"]
 
 
 def worker(*, queues: Sequence[str] = ()) -> list[str]:

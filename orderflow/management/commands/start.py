@@ -28,6 +28,7 @@ class Command(BaseCommand):
         login = _admin_login(Path(settings.VAR) / "admin-password")
         try:
             with running(web(address=address), worker(), beat()) as programs:
+                _wait_until_it_answers(options["host"], options["port"])
                 self.stdout.write(f"Orderflow runs at http://{address}/admin/ ({login}). Ctrl-C stops it.")
                 while all(program.poll() is None for program in programs):
                     time.sleep(0.5)
@@ -44,6 +45,16 @@ def _refuse_a_taken_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise CommandError(f"Port {port} of {host} cannot be used ({error}). Choose another one with --port.") from None
+
+
+def _wait_until_it_answers(host: str, port: int) -> None:
+    """At most some seconds: if it never answers, its program has ended, or says why not."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex((host, port)) == 0:
+                return
+        time.sleep(0.1)
 
 
 def _admin_login(file: Path) -> str:
