@@ -29,6 +29,7 @@ def once_more_if_taken(service: Callable[P, R]) -> Callable[P, R]:
     """Run a service in a transaction; and once more, if somebody inserted a row with the same key at that very moment.
 
     The second time the service sees that row, and can say what it means: the same thing again, or another one in its place.
+    Two who insert several such rows would deadlock: services insert in the order of what can collide.
     """
 
     @wraps(service)

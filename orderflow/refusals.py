@@ -6,9 +6,15 @@ from typing import ClassVar
 class Refused(Exception):
     """Somebody asked for what cannot be done; `str()` says what happened and what to do, to the person who asked.
 
-    `code` is stable: programs may rely on it. `conflict` tells a request that is wrong in itself (False, HTTP 400) from one
-    that does not fit what has happened meanwhile (True, HTTP 409).
+    `code` is stable: programs may rely on it. A plain refusal is about a request that is wrong in itself.
     """
 
     code: ClassVar[str]
-    conflict: ClassVar[bool] = False
+
+
+class Conflict(Refused):
+    """The request does not fit what is there, or what has happened meanwhile."""
+
+
+class NotFound(Refused):
+    """The request is about something that does not exist."""

@@ -25,8 +25,8 @@ ORDERFLOW_DELIVERY = environment.choice("ORDERFLOW_DELIVERY", "automatic", among
 # What is bought for an order that cannot be served: the whole line ("ordered"), or only what the shelf lacks ("shortage").
 ORDERFLOW_BUY = environment.choice("ORDERFLOW_BUY", "ordered", among=("ordered", "shortage"))
 # Seconds until the process manager first asks whether Stock has caught up; doubled at each asking, up to the longest.
-ORDERFLOW_FIRST_COUNTDOWN = environment.seconds("ORDERFLOW_FIRST_COUNTDOWN", 2.0)
-ORDERFLOW_LONGEST_COUNTDOWN = environment.seconds("ORDERFLOW_LONGEST_COUNTDOWN", 240.0)
+ORDERFLOW_FIRST_COUNTDOWN = environment.seconds("ORDERFLOW_FIRST_COUNTDOWN", 2.0, at_least=0.1)
+ORDERFLOW_LONGEST_COUNTDOWN = environment.seconds("ORDERFLOW_LONGEST_COUNTDOWN", 240.0, at_least=ORDERFLOW_FIRST_COUNTDOWN)
 
 # -- the messaging kernel -------------------------------------------------------------------------------------------------
 ORDERFLOW_BATCH = environment.whole("ORDERFLOW_BATCH", 250, at_least=1)  # deliveries handled in one transaction
@@ -38,8 +38,9 @@ SECRET_KEY = environment.text("ORDERFLOW_SECRET_KEY", "django-insecure-good-enou
 ALLOWED_HOSTS = environment.words("ORDERFLOW_HOSTS", "localhost,127.0.0.1,[::1]")
 HTTPS = environment.flag("ORDERFLOW_HTTPS", False)  # behind a proxy that ends TLS and sets X-Forwarded-Proto
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_HSTS_SECONDS = environment.whole("ORDERFLOW_HSTS", 0)  # browsers remember it: set it once HTTPS is there to stay
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # asked from inside, without TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 ROOT_URLCONF = "orderflow.urls"
 WSGI_APPLICATION = "orderflow.wsgi.application"
@@ -144,7 +145,7 @@ if _EMBEDDED_BROKER:
     }
 else:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "visibility_timeout": 300,  # above every countdown: Redis hands a held task out again after it
+        "visibility_timeout": int(ORDERFLOW_LONGEST_COUNTDOWN) + 60,  # after it Redis hands a held task out again
         "socket_timeout": 10,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
@@ -155,14 +156,14 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_TIME_LIMIT = 120  # a drain ends itself after 20 s
+CELERY_TASK_TIME_LIMIT = 120  # a drain ends itself after 10 s
 _QUEUES = ("sales", "stock", "purchase", "messaging")
 CELERY_TASK_DEFAULT_QUEUE = "messaging"
 CELERY_TASK_QUEUES = [Queue(name) for name in _QUEUES]  # a worker takes from all of them, unless told which with -Q
 CELERY_TASK_ROUTES = {f"{name}.*": {"queue": name} for name in _QUEUES}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
-CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # a drain needs no broker
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 15  # longer than a drain
 CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = not _EMBEDDED_BROKER
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False

@@ -18,7 +18,7 @@ from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders,
 
 class NewPurchaseOrderSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(default=uuid.uuid4)
-    reference = serializers.CharField(max_length=100, default="")
+    reference = serializers.CharField(max_length=100, default="", allow_blank=True)
     lines = LineInput(many=True, allow_empty=False)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from orderflow.refusals import Refused
+from orderflow.refusals import Conflict, Refused
 
 
 class Status(StrEnum):
@@ -28,17 +28,15 @@ class Outstanding:
         return self.quantity - self.received
 
 
-class NothingOutstanding(Refused):
+class NothingOutstanding(Conflict):
     code = "nothing_outstanding"
-    conflict = True
 
     def __init__(self, reference: str) -> None:
         super().__init__(f"Purchase order {reference} is complete: nothing of it is still to come.")
 
 
-class MoreThanOrdered(Refused):
+class MoreThanOrdered(Conflict):
     code = "more_than_ordered"
-    conflict = True
 
     def __init__(self, reference: str, product: str, quantity: int, outstanding: int) -> None:
         super().__init__(
@@ -47,9 +45,8 @@ class MoreThanOrdered(Refused):
         )
 
 
-class NotOnTheOrder(Refused):
+class NotOnTheOrder(Conflict):
     code = "not_on_the_order"
-    conflict = True
 
     def __init__(self, reference: str, product_id: UUID) -> None:
         super().__init__(f"Purchase order {reference} has no line of product {product_id}. Book it as a stock adjustment.")

@@ -13,7 +13,7 @@ from orderflow.catalog.quantities import ProductQuantity, checked_lines
 from orderflow.database import once_more_if_taken, save_rows
 from orderflow.messaging.messages import Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
-from orderflow.refusals import Refused
+from orderflow.refusals import Conflict, NotFound
 from purchase.contract import CreatePurchaseOrder, GoodsReceived, PeggedQuantity
 from purchase.models import PurchaseOrder, PurchaseOrderLine, Receipt, ReceiptLine
 from purchase.receiving import Outstanding, Status, receive
@@ -39,24 +39,22 @@ class Arrival:
     id: UUID = field(default_factory=uuid.uuid4)
 
 
-class PurchaseOrderTaken(Refused):
+class PurchaseOrderTaken(Conflict):
     code = "purchase_order_taken"
-    conflict = True
 
     def __init__(self, what: str) -> None:
         super().__init__(f"There is another purchase order with the {what}. Nothing was ordered: choose a different one.")
 
 
-class NoSuchPurchaseOrder(Refused):
+class NoSuchPurchaseOrder(NotFound):
     code = "no_such_purchase_order"
 
     def __init__(self, purchase_order_id: UUID) -> None:
         super().__init__(f"There is no purchase order {purchase_order_id}.")
 
 
-class ReceiptTaken(Refused):
+class ReceiptTaken(Conflict):
     code = "receipt_taken"
-    conflict = True
 
     def __init__(self, receipt_id: UUID) -> None:
         super().__init__(f"There is another receipt with the id {receipt_id}. Nothing was received: choose a different id.")
@@ -68,9 +66,10 @@ def create_purchase_orders(orders: Sequence[NewPurchaseOrder], *, by: str = "") 
 
     Raises `PurchaseOrderTaken` for an id or a reference that belongs to another one, `NoLines`, `QuantityOutOfRange`.
     """
-    lines = {order.id: _checked(order.lines) for order in orders}
-    known = _created_before(orders, lines)
-    new = {order.id: _new_row(order, by) for order in orders if order.id not in known}
+    distinct = _distinct(orders)
+    lines = {order.id: _checked(order.lines) for order in distinct.values()}
+    known = _created_before(lines)
+    new = {order.id: _new_row(order, by) for order in distinct.values() if order.id not in known}
     _insert(new, lines)
     return [known.get(order.id) or new[order.id] for order in orders]
 
@@ -90,13 +89,13 @@ def receive_goods(arrivals: Sequence[Arrival], *, by: str = "") -> list[Receipt]
 
 def take(batch: Sequence[Received]) -> None:
     """Purchase as a consumer: create a batch of purchase orders, inside the drain's transaction. Raises `UnexpectedMessage`."""
-    orders = {}
+    orders = []
     for received in batch:
         if not isinstance(received.message, CreatePurchaseOrder):
             raise UnexpectedMessage(f"Purchase does not handle {type(received.message).__name__}.")
         command = received.message
-        orders[command.purchase_order_id] = NewPurchaseOrder(id=command.purchase_order_id, lines=command.lines)
-    create_purchase_orders(list(orders.values()))
+        orders.append(NewPurchaseOrder(id=command.purchase_order_id, lines=command.lines))
+    create_purchase_orders(orders)
 
 
 def _checked(lines: Sequence[PeggedQuantity]) -> PeggedLines:
@@ -107,11 +106,17 @@ def _checked(lines: Sequence[PeggedQuantity]) -> PeggedLines:
     return dict(quantities)
 
 
-def _created_before(orders: Sequence[NewPurchaseOrder], lines: Mapping[UUID, PeggedLines]) -> dict[UUID, PurchaseOrder]:
-    known = PurchaseOrder.objects.prefetch_related("lines").in_bulk(lines)
+def _distinct(orders: Sequence[NewPurchaseOrder]) -> dict[UUID, NewPurchaseOrder]:
+    """By id; the same one may be named twice."""
+    distinct: dict[UUID, NewPurchaseOrder] = {}
     for order in orders:
-        if _checked(order.lines) != lines[order.id]:  # twice in this call
+        if distinct.setdefault(order.id, order) != order:
             raise PurchaseOrderTaken(f"id {order.id}")
+    return distinct
+
+
+def _created_before(lines: Mapping[UUID, PeggedLines]) -> dict[UUID, PurchaseOrder]:
+    known = PurchaseOrder.objects.prefetch_related("lines").in_bulk(lines)
     for order_id, row in known.items():
         if {(line.product_id, line.bought_for): line.quantity for line in row.lines.all()} != lines[order_id]:
             raise PurchaseOrderTaken(f"id {order_id}")
@@ -124,7 +129,7 @@ def _insert(orders: Mapping[UUID, PurchaseOrder], lines: Mapping[UUID, PeggedLin
     for reference, count in references.items():
         if count > 1:
             raise PurchaseOrderTaken(f"reference {reference}")
-    PurchaseOrder.objects.bulk_create(sorted(orders.values(), key=lambda order: order.id))  # inserts wait for each other
+    PurchaseOrder.objects.bulk_create(sorted(orders.values(), key=lambda order: order.reference))  # inserts wait for each other
     PurchaseOrderLine.objects.bulk_create(
         PurchaseOrderLine(order_id=order_id, product_id=product_id, quantity=quantity, bought_for=bought_for)
         for order_id in orders

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
@@ -12,14 +13,14 @@ from rest_framework.response import Response
 
 from orderflow.api.lines import LineInput, product_quantities
 from orderflow.api.pages import NewestFirst
-from sales.models import DeliveryChoice, OrderStatusChange, SalesOrder, SalesOrderLine
+from sales.models import DeliveryChoice, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
 from sales.services import NewOrder, deliver_orders, place_orders
 
 
 class NewOrderSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(default=uuid.uuid4)
-    reference = serializers.CharField(max_length=100, default="")
-    customer = serializers.CharField(max_length=200, default="")
+    reference = serializers.CharField(max_length=100, default="", allow_blank=True)
+    customer = serializers.CharField(max_length=200, default="", allow_blank=True)
     priority = serializers.IntegerField(min_value=-(2**31), max_value=2**31 - 1, default=0)
     delivery = serializers.ChoiceField(choices=DeliveryChoice.choices, default="")
     lines = LineInput(many=True, allow_empty=False)
@@ -99,7 +100,7 @@ class History(generics.ListAPIView[OrderStatusChange]):
     queryset: QuerySet[OrderStatusChange] = OrderStatusChange.objects.all()
 
     def get_queryset(self) -> QuerySet[OrderStatusChange]:
-        return super().get_queryset().filter(status=self.kwargs["pk"])
+        return super().get_queryset().filter(status=get_object_or_404(OrderStatus, order=self.kwargs["pk"]))
 
 
 class Deliver(_OrdersView):

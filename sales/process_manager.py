@@ -12,7 +12,7 @@ from uuid import UUID
 
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.messaging.messages import Command, Message, UnexpectedMessage
-from orderflow.refusals import Refused
+from orderflow.refusals import Conflict
 from purchase.contract import CreatePurchaseOrder, GoodsReceived, PeggedQuantity
 from sales.contract import SalesOrderCreated, SalesOrderDelivered
 from stock.contract import MakeReservation, ReservationAccepted, ReservationRejected, ShipReservation
@@ -86,9 +86,8 @@ class Decision:
     messages: tuple[Message, ...] = ()
 
 
-class OrderCannotBeDelivered(Refused):
+class OrderCannotBeDelivered(Conflict):
     code = "order_cannot_be_delivered"
-    conflict = True
 
     def __init__(self, reference: str, state: State) -> None:
         waits_for = "Stock's answer" if state == AS else "goods that are on order"

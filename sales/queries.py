@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.findings import Check, check
@@ -67,6 +68,16 @@ def lines_placed(references: Collection[str]) -> dict[str, set[ProductQuantity]]
     return lines
 
 
+def purchases_thought_open() -> QuerySet[OrderPurchase, UUID]:
+    """The ids of the purchase orders that processes take for open."""
+    return OrderPurchase.objects.filter(closed_by__isnull=True).values_list("purchase_order_id", flat=True)
+
+
+def lines_ordered() -> Iterator[tuple[UUID, UUID, int]]:
+    """Sales order, product and quantity of every line."""
+    yield from SalesOrderLine.objects.order_by().values_list("order", "product", "quantity").iterator()
+
+
 def process_count() -> int:
     return OrderStatus.objects.count()
 
@@ -85,12 +96,13 @@ def checks() -> Iterator[Check]:
     """Sales' own invariants."""
     yield check("every sales order has a status", SalesOrder.objects.filter(status__isnull=True))
     last = OrderStatusChange.objects.filter(status=OuterRef("pk")).order_by("-id").values("to_state")[:1]
-    statuses = OrderStatus.objects.select_related("order").annotate(last=Subquery(last))
+    statuses = OrderStatus.objects.select_related("order").annotate(last=Coalesce(Subquery(last), Value("")))
     yield check("a status is where its history ends", statuses.exclude(state=F("last")))
-    open_purchases = OrderPurchase.objects.filter(closed_by__isnull=True)
+    awaited = OrderPurchase.objects.filter(
+        status=OuterRef("pk"), purchase_order_id=OuterRef("purchase_order_id"), closed_by__isnull=True
+    )
     yield check(
-        "who awaits goods waits for a purchase order of its own that is open",
-        statuses.filter(state=AG).exclude(purchase_order_id__in=open_purchases.values("purchase_order_id")),
+        "who awaits goods waits for a purchase order of its own that is open", statuses.filter(state=AG).exclude(Exists(awaited))
     )
 
 

@@ -16,7 +16,7 @@ from orderflow.database import once_more_if_taken, save_rows
 from orderflow.messaging.consuming import not_handled
 from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
-from orderflow.refusals import Refused
+from orderflow.refusals import Conflict, NotFound
 from purchase.contract import GoodsReceived
 from sales.contract import SalesOrderCreated
 from sales.models import DeliveryChoice, OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
@@ -41,15 +41,14 @@ class NewOrder:
     placed_at: datetime = field(default_factory=timezone.now)
 
 
-class OrderTaken(Refused):
+class OrderTaken(Conflict):
     code = "order_taken"
-    conflict = True
 
     def __init__(self, what: str) -> None:
         super().__init__(f"There is another sales order with the {what}. Nothing was placed: choose a different one.")
 
 
-class NoSuchOrder(Refused):
+class NoSuchOrder(NotFound):
     code = "no_such_order"
 
     def __init__(self, sales_order_id: UUID) -> None:
@@ -63,9 +62,10 @@ def place_orders(orders: Sequence[NewOrder], *, by: str = "") -> list[SalesOrder
     An order whose id exists with the same content is the same order: it is returned as it is. Raises `OrderTaken` for an id or
     a reference that belongs to another one, `NoLines`, `QuantityOutOfRange`.
     """
-    lines = {order.id: checked_lines(order.lines) for order in orders}
-    known = _placed_before(orders, lines)
-    placed = {order.id: _new_row(order) for order in orders if order.id not in known}
+    distinct = _distinct(orders)
+    lines = {order.id: checked_lines(order.lines) for order in distinct.values()}
+    known = _placed_before(distinct, lines)
+    placed = {order.id: _new_row(order) for order in distinct.values() if order.id not in known}
     _insert(placed, lines)
     created = [SalesOrderCreated(sales_order_id=row.id, reference=row.reference, lines=lines[row.id]) for row in placed.values()]
     message_ids = publish([Outgoing(message=event) for event in created])
@@ -108,14 +108,20 @@ def advance(batch: Sequence[Received]) -> None:
 # -- placing --------------------------------------------------------------------------------------------------------------
 
 
-def _placed_before(orders: Sequence[NewOrder], lines: Mapping[UUID, Lines]) -> dict[UUID, SalesOrder]:
-    known = SalesOrder.objects.prefetch_related("lines").in_bulk(lines)
+def _distinct(orders: Sequence[NewOrder]) -> dict[UUID, NewOrder]:
+    """By id; the same one may be named twice."""
+    distinct: dict[UUID, NewOrder] = {}
     for order in orders:
-        if set(checked_lines(order.lines)) != set(lines[order.id]):  # twice in this call
+        if distinct.setdefault(order.id, order) != order:
             raise OrderTaken(f"id {order.id}")
-        row = known.get(order.id)
-        if row and not _is_the_same(row, order, lines[order.id]):
-            raise OrderTaken(f"id {order.id}")
+    return distinct
+
+
+def _placed_before(orders: Mapping[UUID, NewOrder], lines: Mapping[UUID, Lines]) -> dict[UUID, SalesOrder]:
+    known = SalesOrder.objects.prefetch_related("lines").in_bulk(orders)
+    for order_id, row in known.items():
+        if not _is_the_same(row, orders[order_id], lines[order_id]):
+            raise OrderTaken(f"id {order_id}")
     return known
 
 
@@ -142,9 +148,7 @@ def _insert(orders: Mapping[UUID, SalesOrder], lines: Mapping[UUID, Lines]) -> N
     for reference, count in references.items():
         if count > 1:
             raise OrderTaken(f"reference {reference}")
-    SalesOrder.objects.bulk_create(
-        sorted(orders.values(), key=lambda order: order.id)
-    )  # in one order: inserts wait for each other
+    SalesOrder.objects.bulk_create(sorted(orders.values(), key=lambda order: order.reference))  # inserts wait for each other
     SalesOrderLine.objects.bulk_create(
         SalesOrderLine(order_id=order_id, product_id=line.product_id, quantity=line.quantity)
         for order_id in orders
@@ -226,7 +230,8 @@ class _Work:
         self._processes[sales_order_id] = decision.process
         self._remember_states(sales_order_id, before.state, decision.entered, message_id, by)
         self._remember_purchases(before, decision.process, message_id)
-        self._remember_status(decision.process)
+        if decision.process != before:
+            self._remember_status(decision.process)
         self._outgoing += [Outgoing(message=each, caused_by=message_id, countdown=_countdown(each)) for each in decision.messages]
 
     def save(self) -> None:

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from orderflow.api.pages import BySku, NewestFirst
 from orderflow.catalog.quantities import LARGEST_QUANTITY
 from orderflow.catalog.services import product_ids
-from stock.models import Balance, Reservation, ReservationLine, StockAdjustment
+from stock.models import Balance, Reservation, ReservationLine, ReservationStatus, StockAdjustment
 from stock.services import Adjustment, adjust_stock
 
 
@@ -67,14 +67,24 @@ class ReservationSerializer(serializers.ModelSerializer[Reservation]):
         fields = ["id", "status", "priority", "placed_at", "lines"]
 
 
+class ReservationPages(NewestFirst):
+    ordering = ("-placed_at", "-pk")
+
+
+class ReservationFilter(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=ReservationStatus.choices, required=False)
+    sku = serializers.CharField(source="lines__product__sku", required=False)
+    order = serializers.UUIDField(source="id", required=False)
+
+
 class Reservations(generics.ListAPIView[Reservation]):
     """`?status=`, `?sku=` and `?order=` (a sales order's id) narrow the list."""
 
     serializer_class = ReservationSerializer
-    pagination_class = NewestFirst
+    pagination_class = ReservationPages
     queryset: QuerySet[Reservation] = Reservation.objects.prefetch_related("lines__product")
 
     def get_queryset(self) -> QuerySet[Reservation]:
-        filters = {"status": "status", "sku": "lines__product__sku", "order": "id"}
-        asked = {filters[name]: value for name, value in self.request.query_params.items() if name in filters}
-        return super().get_queryset().filter(**asked)
+        asked = ReservationFilter(data=self.request.query_params)
+        asked.is_valid(raise_exception=True)
+        return super().get_queryset().filter(**asked.validated_data)

@@ -16,7 +16,9 @@ class BalanceQuerySet(models.QuerySet["Balance"]):
 
     def with_waiting(self) -> Self:
         """With `waiting`: what those in line for the product still lack of it."""
-        lines = ReservationLine.objects.filter(product=OuterRef("product"), reservation__status=ReservationStatus.WAITING)
+        lines = ReservationLine.objects.filter(
+            product=OuterRef("product"), held__lt=F("quantity"), reservation__status=ReservationStatus.WAITING
+        )
         lacking = lines.order_by().values("product").annotate(total=Sum(F("quantity") - F("held"))).values("total")
         return self.annotate(waiting=Coalesce(Subquery(lacking), 0))
 
@@ -90,7 +92,7 @@ class Reservation(models.Model):
 
 class ReservationLine(models.Model):
     reservation = models.ForeignKey(Reservation, on_delete=models.CASCADE, related_name="lines")
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False)
+    product = models.ForeignKey(Product, on_delete=models.PROTECT)
     quantity = models.PositiveIntegerField()
     held = models.PositiveIntegerField(default=0, help_text="How much of it is, or was until it was shipped, promised.")
 

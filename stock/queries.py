@@ -78,6 +78,11 @@ def adjusted(adjustments: Collection[UUID]) -> dict[UUID, tuple[UUID, int]]:
     }
 
 
+def lines_reserved() -> Iterator[tuple[UUID, UUID, int]]:
+    """Reservation, product and quantity asked for of every line."""
+    yield from ReservationLine.objects.order_by().values_list("reservation", "product", "quantity").iterator()
+
+
 def received_by_product() -> dict[UUID, int]:
     rows = StockMovement.objects.filter(kind=Movement.RECEIVED).values("product")
     return dict(rows.annotate(total=Sum("on_hand")).values_list("product", "total"))

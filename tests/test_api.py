@@ -91,6 +91,22 @@ def test_it_rejects_a_bad_order_as_a_problem_with_a_code(client: APIClient, body
     assert get(client, "sales/orders/")["results"] == []
 
 
+@pytest.mark.parametrize("path", ["sales/orders/{}/", "sales/orders/{}/history/", "purchase/orders/{}/"])
+def test_what_does_not_exist_is_not_found(client: APIClient, path: str) -> None:
+    response = client.get(f"/api/{path.format(uuid4())}")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+def test_nobody_delivers_or_receives_what_does_not_exist(client: APIClient) -> None:
+    assert post(client, f"sales/orders/{uuid4()}/deliver/", {}, expect=404)["code"] == "no_such_order"
+    assert post(client, f"purchase/orders/{uuid4()}/receive/", {}, expect=404)["code"] == "no_such_purchase_order"
+
+
+def test_it_rejects_a_filter_that_cannot_match(client: APIClient) -> None:
+    response = client.get("/api/stock/reservations/?order=abc")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid")
+
+
 def test_it_rejects_a_product_whose_sku_is_taken(client: APIClient) -> None:
     post(client, "catalog/products/", {"sku": "CHAIR", "name": "Oak chair"})
     assert post(client, "catalog/products/", {"sku": "CHAIR", "name": "Other"}, expect=409)["code"] == "sku_taken"

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 
 from orderflow.catalog.models import Product
-from orderflow.refusals import Refused
+from orderflow.refusals import Conflict, Refused
 
 
 class UnknownProducts(Refused):
@@ -16,9 +16,8 @@ class UnknownProducts(Refused):
         super().__init__(f"No product has the SKU {', '.join(sorted(skus))}. Create the product first.")
 
 
-class SkuTaken(Refused):
+class SkuTaken(Conflict):
     code = "sku_taken"
-    conflict = True
 
     def __init__(self, sku: str) -> None:
         super().__init__(f"There is another product with the SKU {sku}. Nothing was created: choose a different one.")
@@ -28,7 +27,7 @@ def create_products(names: Mapping[str, str]) -> list[Product]:
     """Create a product for each SKU that is new, with its name; those that exist stay as they are. Returns the new ones."""
     with transaction.atomic():
         known = product_ids(names, unknown_ok=True)
-        new = [Product(sku=sku, name=name) for sku, name in names.items() if sku not in known]
+        new = [Product(sku=sku, name=names[sku]) for sku in sorted(names) if sku not in known]  # inserts wait for each other
         Product.objects.bulk_create(new, ignore_conflicts=True)
         return list(Product.objects.filter(id__in=[product.id for product in new]))  # somebody may have been faster
 

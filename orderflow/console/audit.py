@@ -12,7 +12,7 @@ from orderflow.database import snapshot
 from orderflow.findings import Check, check
 from orderflow.messaging import queries as messaging
 from purchase.contract import CreatePurchaseOrder, GoodsReceived
-from stock.contract import ReservationAccepted, ShipReservation
+from stock.contract import MakeReservation, ReservationAccepted, ShipReservation
 
 
 def audit() -> list[Check]:
@@ -26,6 +26,7 @@ def _between_contexts() -> Iterator[Check]:
     delivered, deliverable = sales.queries.orders_in("delivered"), sales.queries.orders_in("deliverable")
     shipped = stock.queries.reservations_that_are("shipped")
     accepted = stock.queries.reservations_that_are("accepted")
+    yield check("every order is reserved as it was ordered, or is about to be", _reserved_otherwise_than_ordered())
     yield check(
         "what is delivered was shipped, or is about to be",
         delivered.exclude(order_id__in=shipped).exclude(order_id__in=on_the_way("stock", ShipReservation)),
@@ -52,6 +53,13 @@ def _between_contexts() -> Iterator[Check]:
             .exclude(order_id__in=on_the_way("purchase", CreatePurchaseOrder))
         ),
     )
+    yield check(
+        "whose purchase order has arrived knows it, or is about to",
+        sales.queries.purchases_thought_open()
+        .exclude(purchase_order_id__in=purchase.queries.open_orders())
+        .exclude(purchase_order_id__in=on_the_way("sales", GoodsReceived))
+        .exclude(status__in=on_the_way("purchase", CreatePurchaseOrder)),
+    )
     yield check("what Purchase received is what Stock booked, or is about to", _received_otherwise_than_booked())
     yield check("bought was what Stock said was missing, once for each shortage", _bought_otherwise_than_missing())
     yield check("every automatic purchase order was asked for, and is as it was asked for", _not_as_asked_for())
@@ -61,10 +69,21 @@ def _between_contexts() -> Iterator[Check]:
     )
 
 
+def _reserved_otherwise_than_ordered() -> Iterator[str]:
+    ordered = {(order, product): quantity for order, product, quantity in sales.queries.lines_ordered()}
+    for order, product, quantity in stock.queries.lines_reserved():
+        if ordered.pop((order, product), None) != quantity:
+            yield f"sales order {order}, product {product}: {quantity} reserved, which is not what was ordered"
+    on_the_way = set(messaging.keys_on_the_way("stock", MakeReservation))
+    for (order, product), quantity in ordered.items():
+        if order not in on_the_way:
+            yield f"sales order {order}, product {product}: {quantity} ordered, and no reservation"
+
+
 def _received_otherwise_than_booked() -> Iterator[str]:
     received = Counter(purchase.queries.received_by_product())
     booked = Counter(stock.queries.received_by_product())
-    for payload in messaging.payloads_not_handled("stock", GoodsReceived):
+    for payload in messaging.payloads_on_the_way("stock", GoodsReceived):
         for line in payload["lines"]:
             booked[UUID(line["product_id"])] += line["quantity"]
     for product in received.keys() | booked.keys():
@@ -85,7 +104,7 @@ def _not_as_asked_for() -> Iterator[str]:
     asked: Counter[tuple[str, str]] = Counter()
     for _, order, _, _ in messaging.payloads_with_causes(CreatePurchaseOrder):
         asked.update({(order["purchase_order_id"], product): quantity for product, quantity in _quantities(order).items()})
-    for on_the_way in messaging.payloads_not_handled("purchase", CreatePurchaseOrder):
+    for on_the_way in messaging.payloads_on_the_way("purchase", CreatePurchaseOrder):
         for product in _quantities(on_the_way):
             del asked[on_the_way["purchase_order_id"], product]
     ordered: Counter[tuple[str, str]] = Counter()

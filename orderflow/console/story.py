@@ -116,8 +116,10 @@ def _waits_for(process: OrderProcess) -> Iterator[str]:
 def _troubles(pending: list[Pending]) -> Iterator[str]:
     for each in pending:
         what = f"{each.type} on its way to {each.consumer}"
-        if each.is_dead:
+        if each.state == "dead":
             yield f"a person to replay or discard dead letter {each.id}, {what}: {each.last_error}"
+        elif each.state == "discarded":
+            yield f"nothing that will come: letter {each.id}, {what}, was discarded, and can be replayed. {each.decision}"
         elif each.attempts:
             yield f"{what}, which failed {each.attempts} times, to be tried again at {each.due_at:%H:%M:%S}: {each.last_error}"
 

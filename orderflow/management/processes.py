@@ -10,7 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-GRACE = 15.0  # seconds that a program may take to finish what it is doing
+GRACE = 20.0  # seconds that a program may take to finish what it is doing
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CELERY = [sys.executable, "-m", "celery", "--app", "orderflow", "--quiet"]
 
 
@@ -52,6 +53,8 @@ def _start(command: Sequence[str], output: IO[bytes] | None, env: Mapping[str, s
 
 
 def _stop(programs: Sequence[subprocess.Popen[bytes]], grace: float) -> None:
+    for each in _ENDS:
+        signal.signal(each, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave half of them behind
     for program in programs:
         program.terminate()
     for program in programs:
@@ -67,7 +70,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
     def interrupt(signal_number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGHUP)}
+    before = {each: signal.signal(each, interrupt) for each in _ENDS}
     try:
         yield
     finally:

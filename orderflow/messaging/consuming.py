@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from orderflow.messaging.messages import Received, UnexpectedMessage, from_payload, message_types
-from orderflow.messaging.models import Consumer, Delivery, DeliveryState, StoredMessage
+from orderflow.messaging.models import Consumer, Delivery, DeliveryQuerySet, DeliveryState, StoredMessage
 from orderflow.messaging.signals import messages_committed
 from orderflow.messaging.subscriptions import Subscription, consumers_of, subscription_of
 
@@ -30,7 +30,7 @@ FIRST_DELAY = 1.0  # seconds until a failed delivery is tried again; doubled eac
 LONGEST_DELAY = 300.0  # … up to this
 LEASE = 60.0  # seconds that work outside the database may take; its own timeouts must be shorter
 CRASHES = 3  # batches cut off in a row until a consumer is served carefully
-DRAIN_TIME = 20.0  # seconds until a drain hands over to a new task, well inside Celery's time limit
+DRAIN_TIME = 10.0  # seconds until a drain hands over to a new task: sooner than a worker that shuts down would cut it off
 
 
 class NeverDelivered(LookupError):
@@ -59,16 +59,15 @@ def drain(consumer: str, *, batch: int | None = None, seconds: float = DRAIN_TIM
             messages_committed.send(sender=None, consumer=consumer, countdown=0.0)
             return handled
         began = monotonic()
-        if not careful:
+        alone = careful or first.attempts > 0
+        if not alone:
             unfinished = _begin(consumer)
             if unfinished is None:
                 return handled
-            careful = unfinished > CRASHES
+            alone = careful = unfinished > CRASHES
         with _repeated_if_nobodys_fault(consumer):
-            if careful or first.attempts:
-                handled += _handle_carefully(subscription)
-            else:
-                handled += _handle_batch(subscription, batch or settings.ORDERFLOW_BATCH)
+            size = batch or settings.ORDERFLOW_BATCH
+            handled += _handle_carefully(subscription) if alone else _handle_batch(subscription, size)
         if connection.vendor == "sqlite":
             sleep(monotonic() - began)  # SQLite's writers starve each other otherwise
     if careful:
@@ -164,7 +163,7 @@ def _handle_together(subscription: Subscription, size: int) -> int:
                 _delete(taken)
             _finish(subscription.consumer)
     except Exception as error:  # at the commit, too: a deferred constraint shows only there
-        if _is_nobodys_fault(error):
+        if _is_nobodys_fault(error) or not taken:
             raise
         raise _BatchFailed(len(taken)) from error
     return len(taken)
@@ -182,7 +181,7 @@ def _received(delivery: Delivery) -> Received:
 
 def _delete(handled: Sequence[Delivery]) -> None:
     """Delete exactly these rows, or roll back: a row that is gone was handled, or decided on, by somebody else."""
-    deleted, _ = Delivery.objects.filter(id__in=[delivery.pk for delivery in handled]).delete()
+    deleted, _ = Delivery.objects.waiting().filter(id__in=[delivery.pk for delivery in handled]).delete()
     if deleted != len(handled):
         raise DeliveryGone(len(handled) - deleted)
 
@@ -202,18 +201,24 @@ def _handle_carefully(subscription: Subscription) -> int:
         else:
             with transaction.atomic():
                 _lock(subscription.consumer, wait=True)
+                if not _still_ours(delivery).select_for_update().exists():
+                    return 0  # its key was free again before we had the lock, and somebody was faster
                 subscription.handle([_received(delivery)])
                 _delete([delivery])
     except Exception as error:
         if _is_nobodys_fault(error):
             _recover_connection()
-            Delivery.objects.filter(pk=delivery.pk).update(attempts=delivery.attempts - 1, due_at=timezone.now())
+            _still_ours(delivery).update(attempts=delivery.attempts - 1, due_at=timezone.now())
             raise
         _note_failure(delivery, error)
-        rows = Delivery.objects.filter(pk=delivery.pk, attempts=delivery.attempts)
-        rows.update(last_error=delivery.last_error, due_at=delivery.due_at, state=delivery.state)
+        _still_ours(delivery).update(last_error=delivery.last_error, due_at=delivery.due_at, state=delivery.state)
         return 0
     return 1
+
+
+def _still_ours(delivery: Delivery) -> DeliveryQuerySet:
+    """The delivery, unless somebody else has tried it, or decided on it, since its attempt was counted."""
+    return Delivery.objects.waiting().filter(pk=delivery.pk, attempts=delivery.attempts)
 
 
 def _count_attempt(subscription: Subscription) -> Delivery | None:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from django.db import transaction
 from django.utils import timezone
 
-from orderflow.messaging.models import Delivery, DeliveryState
+from orderflow.messaging.models import Delivery, DeliveryQuerySet, DeliveryState
 from orderflow.messaging.signals import messages_committed
 from orderflow.refusals import Refused
 
@@ -18,11 +18,13 @@ class NoReasonGiven(Refused):
 
 
 def replay(deliveries: Collection[int], *, by: str, reason: str) -> int:
-    """Hand these dead letters over once more, each in its place in the order of its key. Returns how many were dead.
+    """Hand these dead or discarded letters over once more. Returns how many of them were dead or discarded.
 
+    A dead one keeps its place in the order of its key; a discarded one has let the others pass.
     Locks the deliveries. Raises `NoReasonGiven`.
     """
-    return _decide(deliveries, DeliveryState.WAITING, f"Replayed by {by}", reason)
+    rows = Delivery.objects.filter(pk__in=deliveries, state__in=[DeliveryState.DEAD, DeliveryState.DISCARDED])
+    return _decide(rows, DeliveryState.WAITING, f"Replayed by {by}", reason)
 
 
 def discard(deliveries: Collection[int], *, by: str, reason: str) -> int:
@@ -30,15 +32,15 @@ def discard(deliveries: Collection[int], *, by: str, reason: str) -> int:
 
     Locks the deliveries. Raises `NoReasonGiven`.
     """
-    return _decide(deliveries, DeliveryState.DISCARDED, f"Discarded by {by}", reason)
+    return _decide(Delivery.objects.dead().filter(pk__in=deliveries), DeliveryState.DISCARDED, f"Discarded by {by}", reason)
 
 
 @transaction.atomic
-def _decide(deliveries: Collection[int], state: DeliveryState, what: str, reason: str) -> int:
+def _decide(letters: DeliveryQuerySet, state: DeliveryState, what: str, reason: str) -> int:
     if not reason.strip():
         raise NoReasonGiven()
     now = timezone.now()
-    rows = list(Delivery.objects.dead().filter(pk__in=deliveries).order_by("pk").select_for_update())
+    rows = list(letters.order_by("pk").select_for_update())
     for row in rows:
         row.state = state
         row.attempts = 0

@@ -23,6 +23,8 @@ class Message:
     """An event or a command. Subclasses are frozen dataclasses too, and say their `key`."""
 
     def __init_subclass__(cls) -> None:
+        if type_name(cls) in _types:
+            raise TypeError(f"Two message types are called {type_name(cls)}: give one of them another name.")
         _types[type_name(cls)] = cls
 
     @property

@@ -30,11 +30,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         mine = self.filter(consumer=consumer)
         # Held keys first, as an uncorrelated set: a NOT EXISTS for each row collapses on a backlog of thousands.
         held = mine.holding_their_key(now).values("key")
-        return mine.filter(state=DeliveryState.WAITING, due_at__lte=now).exclude(key__in=held).order_by("id")
+        return mine.waiting().filter(due_at__lte=now).exclude(key__in=held).order_by("id")
 
     def holding_their_key(self, now: datetime) -> Self:
         failed = Q(state=DeliveryState.WAITING, attempts__gt=0, due_at__gt=now)
         return self.filter(Q(state=DeliveryState.DEAD) | failed)
+
+    def waiting(self) -> Self:
+        return self.filter(state=DeliveryState.WAITING)
 
     def dead(self) -> Self:
         return self.filter(state=DeliveryState.DEAD)

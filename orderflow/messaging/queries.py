@@ -34,10 +34,7 @@ class Pending:
     due_at: datetime
     attempts: int
     last_error: str
-
-    @property
-    def is_dead(self) -> bool:
-        return self.state == DeliveryState.DEAD
+    decision: str
 
 
 def said_about(keys: Collection[UUID]) -> list[Said]:
@@ -46,9 +43,13 @@ def said_about(keys: Collection[UUID]) -> list[Said]:
 
 
 def pending_about(keys: Collection[UUID]) -> list[Pending]:
-    """What is on its way, or lies dead, about these keys; in the order of publication."""
-    rows = Delivery.objects.exclude(state=DeliveryState.DISCARDED).filter(key__in=keys).select_related("message").order_by("id")
+    """What was not handled about these keys: on its way, dead or discarded; in the order of publication."""
+    rows = Delivery.objects.filter(key__in=keys).select_related("message").order_by("id")
     return [_pending(row) for row in rows]
+
+
+def dead_letter_count() -> int:
+    return Delivery.objects.dead().count()
 
 
 def dead_letters() -> list[Pending]:
@@ -65,9 +66,10 @@ def keys_on_the_way(consumer: str | None = None, *types: type[Message]) -> Query
     return rows.values_list("key", flat=True)
 
 
-def payloads_not_handled(consumer: str, message_type: type[Message]) -> Iterator[dict[str, Any]]:
-    """The payloads that a consumer has not handled, discarded ones included."""
-    rows = Delivery.objects.filter(consumer=consumer, message__type=type_name(message_type))
+def payloads_on_the_way(consumer: str, message_type: type[Message]) -> Iterator[dict[str, Any]]:
+    """The payloads that are on their way to a consumer, dead ones included."""
+    rows = Delivery.objects.exclude(state=DeliveryState.DISCARDED)
+    rows = rows.filter(consumer=consumer, message__type=type_name(message_type))
     return rows.values_list("message__payload", flat=True).iterator()
 
 
@@ -103,4 +105,5 @@ def _pending(row: Delivery) -> Pending:
         due_at=row.due_at,
         attempts=row.attempts,
         last_error=row.last_error,
+        decision=row.decision.strip(),
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 from orderflow.catalog.quantities import LARGEST_QUANTITY
 from orderflow.database import once_more_if_taken
 from orderflow.messaging.messages import Received, UnexpectedMessage
-from orderflow.refusals import Refused
+from orderflow.refusals import Conflict, Refused
 from purchase.contract import GoodsReceived
 from stock.contract import MakeReservation, ShipReservation
 from stock.models import Movement, ReservationLine, StockMovement
@@ -24,9 +24,8 @@ class AdjustmentOutOfRange(Refused):
         super().__init__(f"An adjustment is a whole number up to {LARGEST_QUANTITY:,}, plus or minus, not {quantity:,}.")
 
 
-class AdjustmentTaken(Refused):
+class AdjustmentTaken(Conflict):
     code = "adjustment_taken"
-    conflict = True
 
     def __init__(self, adjustment_id: UUID) -> None:
         super().__init__(f"There is another adjustment with the id {adjustment_id}. Nothing was booked: choose a different id.")

@@ -14,7 +14,7 @@ from orderflow.catalog.quantities import ProductQuantity
 from orderflow.database import save_rows
 from orderflow.messaging.messages import Message, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
-from orderflow.refusals import Refused
+from orderflow.refusals import Conflict
 from purchase.contract import GoodsReceived
 from stock.allocation import Wait, allocate, first_promise
 from stock.contract import MakeReservation, ReservationAccepted, ReservationRejected
@@ -33,9 +33,8 @@ class Adjustment:
     id: UUID = field(default_factory=uuid.uuid4)
 
 
-class NotEnoughAvailable(Refused):
+class NotEnoughAvailable(Conflict):
     code = "not_enough_available"
-    conflict = True
 
     def __init__(self, balance: Balance, quantity: int) -> None:
         super().__init__(
@@ -146,7 +145,8 @@ class Work:
         self._changed[reservation_id] = reservation
 
     def save(self) -> None:
-        save_rows(list(self._balances.values()), ["on_hand", "reserved"])
+        moved = {movement.product_id for movement in self._movements}
+        save_rows([balance for balance in self._balances.values() if balance.product_id in moved], ["on_hand", "reserved"])
         save_rows(list(self._changed.values()), ["status", "request"])
         lines = self._changed_lines.values()
         ReservationLine.objects.bulk_create(line for line in lines if line.pk is None)

@@ -1,17 +1,18 @@
 """Two at once on sales orders: placed twice, delivered twice, and advanced while a person delivers."""
 
 from functools import partial
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import OperationalError, transaction
+from django.utils import timezone
 
 from orderflow.messaging.messages import Received
 from orderflow.messaging.publishing import Outgoing, publish
+from purchase.contract import GoodsReceived
 from sales import services
 from sales.contract import SalesOrderCreated, SalesOrderDelivered
-from sales.models import OrderStatus, OrderStatusChange, OrderStatusQuerySet, SalesOrder
-from sales.process_manager import RetryReservation
+from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, OrderStatusQuerySet, SalesOrder
 from sales.services import NewOrder, OrderTaken, advance, deliver_orders, place_orders
 from stock.contract import MakeReservation, ShipReservation
 from tests.concurrency.conftest import announced, put_on_the_shelf
@@ -51,7 +52,7 @@ def test_an_order_that_is_delivered_while_its_process_advances_stays_delivered()
     # Seen to fail: without the lock of its OrderStatus, see the next test.
     order = deliverable_order()
 
-    meeting = meet(retrying(order), delivering(order), at=WRITING)
+    meeting = meet(closing(order), delivering(order), at=WRITING)
 
     assert meeting.second_waited
     assert OrderStatus.objects.get().state == "delivered"
@@ -61,7 +62,7 @@ def test_without_the_lock_it_becomes_deliverable_once_more(monkeypatch: pytest.M
     order = deliverable_order()
     without_locks(monkeypatch, OrderStatusQuerySet)
 
-    meet(retrying(order), delivering(order), at=WRITING)
+    meet(closing(order), delivering(order), at=WRITING)
 
     assert announced(SalesOrderDelivered) == 1
     assert OrderStatus.objects.get().state == "deliverable"
@@ -127,15 +128,17 @@ def placing(order: NewOrder) -> Act:
     return lambda: place_orders([order])
 
 
-def retrying(sales_order: UUID) -> Act:
-    """The process manager with a RetryReservation in its hands, as after a purchase; without the lock of the consumer."""
-    retry = RetryReservation(sales_order_id=sales_order, countdown=2.0)
+def closing(sales_order: UUID) -> Act:
+    """The process manager with the word that all goods are there, which it hears after Stock's; without the consumer's lock."""
+    bought = uuid4()
+    OrderPurchase.objects.create(purchase_order_id=bought, status_id=sales_order, ordered_at=timezone.now())
+    received = GoodsReceived(purchase_order_id=bought, receipt_id=uuid4(), lines=(), complete=True)
     with transaction.atomic():
-        [stored] = publish([Outgoing(message=retry)])
+        [stored] = publish([Outgoing(message=received)])
 
     def advance_it() -> None:
         with transaction.atomic():
-            advance([Received(id=stored, message=retry)])
+            advance([Received(id=stored, message=received)])
 
     return advance_it
 

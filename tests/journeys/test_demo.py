@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tests.journeys.conftest import assert_eventually
@@ -45,6 +46,8 @@ def test_the_demo_leaves_no_process_behind_on_ctrl_c(tmp_path: Path) -> None:
     assert demo.stdout
     assert any("D-1001" in line for line in demo.stdout)
     assert len(_programs_of(tmp_path)) >= 3
+    demo.send_signal(signal.SIGINT)
+    time.sleep(0.2)  # an impatient person
     demo.send_signal(signal.SIGINT)
     told, _ = demo.communicate(timeout=60)
     assert demo.returncode == 130

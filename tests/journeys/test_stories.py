@@ -1,6 +1,7 @@
 """Orders on their way through a real worker, with beat."""
 
 import pytest
+from django.db import connection
 from django.db.models import Sum
 
 from orderflow.console.audit import audit
@@ -132,6 +133,21 @@ def test_lost_wake_ups_are_made_good_by_the_sweep(worker: Workshop, monkeypatch:
     monkeypatch.setattr(waking, "_silent_until", float("inf"))  # this process rings no alarm
     order = place(chair=2)
     eventually(order, "delivered")
+    assert_all_is_well()
+
+
+@pytest.mark.postgresql
+def test_a_worker_whose_sessions_the_database_ended_comes_back_by_itself(worker: Workshop) -> None:
+    # Seen to fail without `look_after_the_database_connection`: nothing is ever handled again.
+    put_on_the_shelf("chair", 5)
+    eventually(place(chair=2), "delivered")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.rowcount >= 1
+    eventually(place(chair=2), "delivered")
     assert_all_is_well()
 
 

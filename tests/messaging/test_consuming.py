@@ -116,7 +116,19 @@ def test_a_dead_letter_that_is_discarded_stays_as_a_row_and_lets_the_others_pass
     assert listener.heard == ["behind it"]
     assert Delivery.objects.get().state == DeliveryState.DISCARDED
     assert not has_handled(CONSUMER, letter.message_id)
-    assert replay([letter.pk], by="Ada", reason="changed my mind") == 0  # only dead letters can be
+
+
+def test_a_discarded_letter_can_still_be_replayed(listener: Listener) -> None:
+    listener.misbehave = Failing(2, "bad", error=UnexpectedMessage)  # once in its batch, then alone
+    say(uuid4(), "bad", "behind it")
+    drain(CONSUMER)
+    letter = Delivery.objects.get(state=DeliveryState.DEAD)
+    discard([letter.pk], by="Ada", reason="known to be void")
+    drain(CONSUMER)
+    assert replay([letter.pk], by="Ada", reason="changed my mind") == 1
+    drain(CONSUMER)
+    assert listener.heard == ["behind it", "bad"]
+    assert replay([letter.pk], by="Ada", reason="once more") == 0  # it was handled
 
 
 def test_it_rejects_deciding_on_a_dead_letter_without_a_reason(listener: Listener) -> None:
@@ -264,6 +276,35 @@ def test_a_consumer_that_was_cut_off_three_times_is_served_message_by_message_un
     say(uuid4(), "d", "e")
     drain(CONSUMER)
     assert listener.batches == [1, 1, 1, 2]
+
+
+def test_a_message_that_only_fails_does_not_make_its_consumer_careful(listener: Listener, later: Later) -> None:
+    listener.misbehave = Failing(99, "bad")
+    say(uuid4(), "bad")
+    for _ in range(consuming.CRASHES + 2):
+        drain(CONSUMER)
+        assert Consumer.objects.get(name=CONSUMER).unfinished == 0
+        later(400.0)
+    say(uuid4(), "a", "b", "c")
+    listener.batches.clear()
+    drain(CONSUMER)
+    assert 3 in listener.batches
+
+
+def test_what_somebody_else_decided_on_meanwhile_is_left_alone(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    say(uuid4(), "hello")
+    Delivery.objects.update(attempts=1)
+    count_attempt = consuming._count_attempt
+
+    def discarded_before_the_lock(subscription: Subscription) -> Delivery | None:
+        delivery = count_attempt(subscription)
+        Delivery.objects.update(state=DeliveryState.DISCARDED)
+        return delivery
+
+    monkeypatch.setattr(consuming, "_count_attempt", discarded_before_the_lock)
+    drain(CONSUMER)
+    assert listener.heard == []
+    assert Delivery.objects.get().state == DeliveryState.DISCARDED
 
 
 def test_effects_and_deliveries_stay_or_go_together(listener: Listener) -> None:

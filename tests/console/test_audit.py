@@ -1,0 +1,211 @@
+"""The audit is quiet while all is well, at any moment; and each of its claims is seen to fail when it is untrue."""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from orderflow.console.audit import audit
+from orderflow.database import snapshot
+from orderflow.messaging.consuming import drain
+from orderflow.messaging.models import Delivery, DeliveryState, StoredMessage
+from purchase.models import PurchaseOrder, PurchaseOrderLine
+from purchase.services import Arrival, receive_goods
+from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder
+from sales.services import NewOrder, place_orders
+from stock.models import Balance, Reservation, ReservationLine, StockMovement
+from stock.services import Adjustment, adjust_stock
+from tests.conftest import lines, product, settle
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def wrong() -> list[str]:
+    return [check.claim for check in audit() if check.offenders]
+
+
+@pytest.fixture
+def shop() -> dict[str, UUID]:
+    """One order delivered, one that may be, and two that wait for their goods."""
+    adjust_stock([Adjustment(product_id=product("chair"), quantity=9, reason="opening")], by="Ada")
+    orders = [
+        NewOrder(reference="delivered", lines=lines(chair=2)),
+        NewOrder(reference="deliverable", lines=lines(chair=2), delivery="manual"),
+        NewOrder(reference="waiting", lines=lines(desk=3)),
+        NewOrder(reference="waiting too", lines=lines(desk=3)),
+    ]
+    place_orders(orders)
+    settle()
+    return {order.reference: order.id for order in orders}
+
+
+def test_it_is_quiet_after_every_step(shop: dict[str, UUID]) -> None:
+    assert wrong() == []
+    place_orders([NewOrder(lines=lines(lamp=1))])
+    assert wrong() == []
+    for consumer in ("stock", "sales", "purchase", "stock", "sales"):
+        drain(consumer, batch=1)
+        assert wrong() == []
+    receive_goods([Arrival(purchase_order_id=each) for each in PurchaseOrder.objects.values_list("id", flat=True)])
+    assert wrong() == []
+    drain("sales")  # before Stock has heard of it
+    assert wrong() == []
+    settle()
+    assert wrong() == []
+
+
+def status(name: str) -> Callable[[dict[str, UUID]], OrderStatus]:
+    return lambda shop: OrderStatus.objects.get(order=shop[name])
+
+
+def _forget_status(shop: dict[str, UUID]) -> None:
+    OrderStatus.objects.filter(order=shop["delivered"]).delete()
+
+
+def _forget_history(shop: dict[str, UUID]) -> None:
+    OrderStatusChange.objects.filter(status=shop["delivered"]).delete()
+
+
+def _swap_purchases(shop: dict[str, UUID]) -> None:
+    first, second = OrderPurchase.objects.all()
+    OrderStatus.objects.filter(order=first.status_id).update(purchase_order_id=uuid4())
+    OrderStatus.objects.filter(order=second.status_id).update(purchase_order_id=first.purchase_order_id)
+    OrderStatus.objects.filter(order=first.status_id).update(purchase_order_id=second.purchase_order_id)
+
+
+def _reserve_too_much(shop: dict[str, UUID]) -> None:
+    Balance.objects.filter(product=product("chair")).update(reserved=3)
+
+
+def _lose_a_movement(shop: dict[str, UUID]) -> None:
+    StockMovement.objects.filter(kind="adjusted").delete()
+
+
+def _lose_a_promise(shop: dict[str, UUID]) -> None:
+    ReservationLine.objects.filter(reservation=shop["deliverable"]).update(held=1)
+
+
+def _keep_goods_back(shop: dict[str, UUID]) -> None:
+    balance = Balance.objects.get(product=product("desk"))
+    balance.on_hand = 3
+    balance.save()
+
+
+def _wait_for_nothing(shop: dict[str, UUID]) -> None:
+    Reservation.objects.filter(id=shop["deliverable"]).update(status="waiting")
+
+
+def _invent_a_receipt(shop: dict[str, UUID]) -> None:
+    PurchaseOrderLine.objects.update(received=1)
+
+
+def _ship_unasked(shop: dict[str, UUID]) -> None:
+    Reservation.objects.filter(id=shop["deliverable"]).update(status="shipped")
+
+
+def _forget_shipping(shop: dict[str, UUID]) -> None:
+    Reservation.objects.filter(id=shop["delivered"]).update(status="accepted")
+
+
+def _forget_acceptance(shop: dict[str, UUID]) -> None:
+    Reservation.objects.filter(id=shop["waiting"]).update(status="accepted")
+
+
+def _forget_the_question(shop: dict[str, UUID]) -> None:
+    place_orders([NewOrder(lines=lines(lamp=1))])
+    Delivery.objects.all().delete()
+
+
+def _lose_a_reservation(shop: dict[str, UUID]) -> None:
+    Reservation.objects.filter(id=shop["waiting"]).delete()
+
+
+def _reserve_another_quantity(shop: dict[str, UUID]) -> None:
+    ReservationLine.objects.filter(reservation=shop["waiting"]).update(quantity=4)
+
+
+def _lose_the_purchase_order(shop: dict[str, UUID]) -> None:
+    PurchaseOrder.objects.all().delete()
+
+
+def _lose_goods_received(shop: dict[str, UUID]) -> None:
+    receive_goods([Arrival(purchase_order_id=PurchaseOrder.objects.first().id)])  # type: ignore[union-attr]
+    Delivery.objects.all().delete()
+
+
+def _discard_goods_received(shop: dict[str, UUID]) -> None:
+    receive_goods([Arrival(purchase_order_id=PurchaseOrder.objects.first().id)])  # type: ignore[union-attr]
+    Delivery.objects.filter(consumer="stock").update(state=DeliveryState.DISCARDED)
+
+
+def _buy_twice(shop: dict[str, UUID]) -> None:
+    bought = StoredMessage.objects.filter(type="purchase.CreatePurchaseOrder").first()
+    assert bought
+    bought.pk = None
+    bought.save()
+
+
+def _order_more(shop: dict[str, UUID]) -> None:
+    PurchaseOrderLine.objects.update(quantity=4)
+
+
+def _leave_a_dead_letter(shop: dict[str, UUID]) -> None:
+    message = StoredMessage.objects.latest("id")
+    Delivery.objects.create(
+        consumer="sales", message=message, key=uuid4(), due_at=timezone.now(), state=DeliveryState.DEAD, last_error="planted"
+    )
+
+
+FAULTS: dict[str, tuple[Callable[[dict[str, UUID]], None], str]] = {
+    "an order lost its status": (_forget_status, "every sales order has a status"),
+    "a status lost its history": (_forget_history, "a status is where its history ends"),
+    "two orders wait for each other's goods": (_swap_purchases, "who awaits goods waits for a purchase order of its own"),
+    "more is reserved than is held": (_reserve_too_much, "reserved is what the reservations hold"),
+    "the ledger lost a row": (_lose_a_movement, "on hand is the sum of the ledger"),
+    "an accepted order lost a promise": (_lose_a_promise, "an accepted reservation holds all of it"),
+    "goods are kept from who waits": (_keep_goods_back, "nobody waits for what is there"),
+    "an order waits for nothing": (_wait_for_nothing, "who waits lacks something"),
+    "a receipt was never reported": (_invent_a_receipt, "what a line received is the sum of its receipts"),
+    "a status does not fit": (_invent_a_receipt, "a purchase order's status fits its lines"),
+    "goods left without an order": (_ship_unasked, "nothing was shipped that is not delivered"),
+    "goods never left": (_forget_shipping, "what is delivered was shipped"),
+    "Sales does not know": (_forget_acceptance, "Sales knows what Stock promised"),
+    "a question was lost": (_forget_the_question, "who awaits Stock's answer will be answered"),
+    "a reservation was lost": (_lose_a_reservation, "every order is reserved as it was ordered"),
+    "another quantity is reserved": (_reserve_another_quantity, "every order is reserved as it was ordered"),
+    "a purchase order was lost": (_lose_the_purchase_order, "who awaits goods has them on order"),
+    "goods received were lost": (_lose_goods_received, "what Purchase received is what Stock booked"),
+    "goods received were discarded": (_discard_goods_received, "what Purchase received is what Stock booked"),
+    "a closed purchase is thought open": (_lose_goods_received, "whose purchase order has arrived knows it"),
+    "one shortage was bought twice": (_buy_twice, "bought was what Stock said was missing, once for each shortage"),
+    "more was ordered than was asked for": (_order_more, "every automatic purchase order was asked for"),
+    "a dead letter": (_leave_a_dead_letter, "no dead letter waits for a person"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(shop: dict[str, UUID], fault: str) -> None:
+    plant, claim = FAULTS[fault]
+    plant(shop)
+    assert any(found.startswith(claim) for found in wrong())
+
+
+def test_the_command_exits_with_1_and_shows_the_rows(shop: dict[str, UUID], capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("audit")
+    assert "none wrong" in capsys.readouterr().out
+    _reserve_too_much(shop)
+    with pytest.raises(SystemExit) as ended:
+        call_command("audit")
+    assert ended.value.code == 1
+    told = capsys.readouterr().out
+    assert "WRONG reserved is what the reservations hold\n        chair: 7 on hand, 3 reserved" in told
+
+
+def test_it_reads_one_snapshot_and_can_write_nothing(shop: dict[str, UUID]) -> None:
+    with pytest.raises(Exception, match=r"read-only|readonly"), snapshot():
+        SalesOrder.objects.update(customer="nobody")
+    assert not connection.in_atomic_block
+    SalesOrder.objects.update(customer="somebody")
