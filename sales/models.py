@@ -58,7 +58,9 @@ class OrderStatus(models.Model):
     """The durable state of the process of one sales order: what the process manager remembers between two messages."""
 
     order = models.OneToOneField(SalesOrder, on_delete=models.CASCADE, primary_key=True, related_name="status")
-    state = models.CharField(max_length=30, choices=[(state.value, state.value.replace("_", " ")) for state in State])
+    state = models.CharField(
+        max_length=30, choices=[(state.value, state.value.replace("_", " ")) for state in State if state != State.NEW]
+    )
     since = models.DateTimeField(help_text="When it entered this state.")
     request = models.PositiveIntegerField(default=0, help_text="The number of the latest question to Stock.")
     purchase_order_id = models.UUIDField(

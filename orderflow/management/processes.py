@@ -70,7 +70,8 @@ def _terminated_like_interrupted() -> Iterator[None]:
     def interrupt(signal_number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, interrupt) for each in _ENDS}
+    ends = [each for each in _ENDS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]  # nohup means it
+    before = {each: signal.signal(each, interrupt) for each in ends}
     try:
         yield
     finally:

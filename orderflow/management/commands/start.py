@@ -2,7 +2,7 @@ import secrets
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -30,12 +30,13 @@ class Command(BaseCommand):
             with running(web(address=address), worker(), beat()) as programs:
                 _wait_until_it_answers(options["host"], options["port"])
                 self.stdout.write(f"Orderflow runs at http://{address}/admin/ ({login}). Ctrl-C stops it.")
-                while all(program.poll() is None for program in programs):
+                while not (ended := [program for program in programs if program.poll() is not None]):
                     time.sleep(0.5)
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
         else:
-            raise CommandError("One of the programs ended by itself, so the others were stopped; it says why above.")
+            what = " ".join(str(word) for word in cast("list[str]", ended[0].args)[2:])
+            raise CommandError(f"This ended by itself, with status {ended[0].returncode}, so the rest was stopped: {what}")
 
 
 def _refuse_a_taken_port(host: str, port: int) -> None:
@@ -43,8 +44,9 @@ def _refuse_a_taken_port(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
-            raise CommandError(f"Port {port} of {host} cannot be used ({error}). Choose another one with --port.") from None
+        except (OSError, OverflowError) as error:
+            advice = "Perhaps Orderflow runs there already; otherwise choose another port with --port."
+            raise CommandError(f"Port {port} of {host} cannot be used: {error}. {advice}") from None
 
 
 def _wait_until_it_answers(host: str, port: int) -> None:
