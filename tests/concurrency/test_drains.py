@@ -14,7 +14,7 @@ from orderflow.catalog.quantities import ProductQuantity
 from orderflow.messaging import consuming, subscriptions
 from orderflow.messaging.consuming import drain
 from orderflow.messaging.messages import Received
-from orderflow.messaging.models import Consumer, Delivery, StoredMessage
+from orderflow.messaging.models import Delivery, StoredMessage
 from orderflow.messaging.publishing import Outgoing, publish
 from stock.contract import MakeReservation, ShipReservation
 from stock.models import Balance, Movement, StockMovement
@@ -69,26 +69,13 @@ def test_without_locks_and_without_the_count_messages_are_handled_twice(
 
 
 def test_what_follows_a_failure_waits_although_another_drain_runs_at_once(stock_fails_at: FailAt) -> None:
-    # Seen to fail: without the consumer's lock, see the next test.
+    # Seen to fail: with a failed delivery that does not hold its key.
     failing, _, other = published(ONE_KEY, ONE_KEY, ANOTHER_KEY)
     stock_fails_at([failing])
 
     meet(drain_stock, drain_stock, at=HANDING_OVER)
 
     assert handled() == [other]
-
-
-def test_without_the_lock_of_the_consumer_it_overtakes_what_failed(
-    monkeypatch: pytest.MonkeyPatch, stock_fails_at: FailAt
-) -> None:
-    failing, following, other = published(ONE_KEY, ONE_KEY, ANOTHER_KEY)
-    stock_fails_at([failing])
-    monkeypatch.setattr(consuming, "_lock", lambda consumer, **_: Consumer.objects.get_or_create(name=consumer)[0])
-
-    drained = meet(drain_stock, drain_stock, at=HANDING_OVER)
-
-    assert drained.second_waited  # for the first's deliveries, which it then sees as they were before the failure
-    assert sorted(handled()) == [following, other]
 
 
 def test_a_batch_that_is_handled_one_by_one_deadlocks_with_nobody() -> None:
