@@ -1,16 +1,26 @@
 """What Django's ORM leaves open about databases: a bulk update that is cheap, services whose keys collide, and a snapshot."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
+from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 M = TypeVar("M", bound=Model)
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Identified(Protocol):
+    @property
+    def id(self) -> UUID: ...
+
+
+Item = TypeVar("Item", bound=Identified)
 
 
 def save_rows(rows: Sequence[M], fields: Sequence[str]) -> None:
@@ -42,6 +52,24 @@ def once_more_if_taken(service: Callable[P, R]) -> Callable[P, R]:
                 return service(*args, **kwargs)
 
     return run
+
+
+def by_id(items: Iterable[Item], taken: Callable[[str], Exception]) -> dict[UUID, Item]:
+    """Things to be made, by the ids their maker supplied. The same one may be named twice; another one raises `taken`."""
+    distinct: dict[UUID, Item] = {}
+    for item in items:
+        if distinct.setdefault(item.id, item) != item:
+            raise taken(f"id {item.id}")
+    return distinct
+
+
+def refuse_taken_references(references: Sequence[str], rows: QuerySet[Any], taken: Callable[[str], Exception]) -> None:
+    """Raise `taken` for a reference that is named twice, or that one of the rows has."""
+    count = Counter(references)
+    count.update(rows.filter(reference__in=references).values_list("reference", flat=True))
+    for reference, times in count.items():
+        if times > 1:
+            raise taken(f"reference {reference}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from orderflow.catalog.quantities import ProductQuantity, checked_lines
-from orderflow.database import once_more_if_taken, save_rows
+from orderflow.database import by_id, once_more_if_taken, refuse_taken_references, save_rows
 from orderflow.messaging.messages import Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
 from orderflow.refusals import Conflict, NotFound
@@ -66,7 +66,7 @@ def create_purchase_orders(orders: Sequence[NewPurchaseOrder], *, by: str = "") 
 
     Raises `PurchaseOrderTaken` for an id or a reference that belongs to another one, `NoLines`, `QuantityOutOfRange`.
     """
-    distinct = _distinct(orders)
+    distinct = by_id(orders, PurchaseOrderTaken)
     lines = {order.id: _checked(order.lines) for order in distinct.values()}
     known = _created_before(lines)
     new = {order.id: _new_row(order, by) for order in distinct.values() if order.id not in known}
@@ -106,15 +106,6 @@ def _checked(lines: Sequence[PeggedQuantity]) -> PeggedLines:
     return dict(quantities)
 
 
-def _distinct(orders: Sequence[NewPurchaseOrder]) -> dict[UUID, NewPurchaseOrder]:
-    """By id; the same one may be named twice."""
-    distinct: dict[UUID, NewPurchaseOrder] = {}
-    for order in orders:
-        if distinct.setdefault(order.id, order) != order:
-            raise PurchaseOrderTaken(f"id {order.id}")
-    return distinct
-
-
 def _created_before(lines: Mapping[UUID, PeggedLines]) -> dict[UUID, PurchaseOrder]:
     known = PurchaseOrder.objects.prefetch_related("lines").in_bulk(lines)
     for order_id, row in known.items():
@@ -124,11 +115,7 @@ def _created_before(lines: Mapping[UUID, PeggedLines]) -> dict[UUID, PurchaseOrd
 
 
 def _insert(orders: Mapping[UUID, PurchaseOrder], lines: Mapping[UUID, PeggedLines]) -> None:
-    references = Counter(order.reference for order in orders.values())
-    references.update(PurchaseOrder.objects.filter(reference__in=references).values_list("reference", flat=True))
-    for reference, count in references.items():
-        if count > 1:
-            raise PurchaseOrderTaken(f"reference {reference}")
+    refuse_taken_references([order.reference for order in orders.values()], PurchaseOrder.objects.all(), PurchaseOrderTaken)
     PurchaseOrder.objects.bulk_create(sorted(orders.values(), key=lambda order: order.reference))  # inserts wait for each other
     PurchaseOrderLine.objects.bulk_create(
         PurchaseOrderLine(order_id=order_id, product_id=product_id, quantity=quantity, bought_for=bought_for)

@@ -1,7 +1,6 @@
 """What can be done with sales orders, each in one transaction: place them, deliver them, advance their processes."""
 
 import uuid
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from orderflow.catalog.quantities import ProductQuantity, checked_lines
-from orderflow.database import once_more_if_taken, save_rows
+from orderflow.database import by_id, once_more_if_taken, refuse_taken_references, save_rows
 from orderflow.messaging.consuming import not_handled
 from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
@@ -62,7 +61,7 @@ def place_orders(orders: Sequence[NewOrder], *, by: str = "") -> list[SalesOrder
     An order whose id exists with the same content is the same order: it is returned as it is. Raises `OrderTaken` for an id or
     a reference that belongs to another one, `NoLines`, `QuantityOutOfRange`.
     """
-    distinct = _distinct(orders)
+    distinct = by_id(orders, OrderTaken)
     lines = {order.id: checked_lines(order.lines) for order in distinct.values()}
     known = _placed_before(distinct, lines)
     placed = {order.id: _new_row(order) for order in distinct.values() if order.id not in known}
@@ -108,15 +107,6 @@ def advance(batch: Sequence[Received]) -> None:
 # -- placing --------------------------------------------------------------------------------------------------------------
 
 
-def _distinct(orders: Sequence[NewOrder]) -> dict[UUID, NewOrder]:
-    """By id; the same one may be named twice."""
-    distinct: dict[UUID, NewOrder] = {}
-    for order in orders:
-        if distinct.setdefault(order.id, order) != order:
-            raise OrderTaken(f"id {order.id}")
-    return distinct
-
-
 def _placed_before(orders: Mapping[UUID, NewOrder], lines: Mapping[UUID, Lines]) -> dict[UUID, SalesOrder]:
     known = SalesOrder.objects.prefetch_related("lines").in_bulk(orders)
     for order_id, row in known.items():
@@ -143,11 +133,7 @@ def _new_row(order: NewOrder) -> SalesOrder:
 
 
 def _insert(orders: Mapping[UUID, SalesOrder], lines: Mapping[UUID, Lines]) -> None:
-    references = Counter(order.reference for order in orders.values())
-    references.update(SalesOrder.objects.filter(reference__in=references).values_list("reference", flat=True))
-    for reference, count in references.items():
-        if count > 1:
-            raise OrderTaken(f"reference {reference}")
+    refuse_taken_references([order.reference for order in orders.values()], SalesOrder.objects.all(), OrderTaken)
     SalesOrder.objects.bulk_create(sorted(orders.values(), key=lambda order: order.reference))  # inserts wait for each other
     SalesOrderLine.objects.bulk_create(
         SalesOrderLine(order_id=order_id, product_id=line.product_id, quantity=line.quantity)
