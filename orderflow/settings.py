@@ -27,10 +27,28 @@ ORDERFLOW_BUY = environment.choice("ORDERFLOW_BUY", "ordered", among=("ordered",
 # Seconds until the process manager first asks whether Stock has caught up; doubled at each asking, up to the longest.
 ORDERFLOW_FIRST_COUNTDOWN = environment.seconds("ORDERFLOW_FIRST_COUNTDOWN", 2.0, at_least=0.1)
 ORDERFLOW_LONGEST_COUNTDOWN = environment.seconds("ORDERFLOW_LONGEST_COUNTDOWN", 240.0, at_least=ORDERFLOW_FIRST_COUNTDOWN)
+# How often what did not come is bought once more, until the order needs a person's attention.
+ORDERFLOW_REPURCHASES = environment.whole("ORDERFLOW_REPURCHASES", 3)
+# Which purchase orders are cancelled, if nothing of them has arrived: none; those of a cancelled sales order; or those, too, of
+# one that was served by other goods ("unneeded"). The others are kept: their goods serve who waits, or lie on the shelf.
+ORDERFLOW_CANCEL_PURCHASES = environment.choice(
+    "ORDERFLOW_CANCEL_PURCHASES", "cancelled", among=("never", "cancelled", "unneeded")
+)
+# How much more than ordered may be received, in percent of a line.
+ORDERFLOW_OVER_RECEIPT = environment.whole("ORDERFLOW_OVER_RECEIPT", 0, at_most=100)
+# When goods are expected whose purchase order does not say when.
+ORDERFLOW_LEAD_TIME = environment.duration("ORDERFLOW_LEAD_TIME", "7d")
+# How long an order may be in a state before it is marked overdue; 0s: as long as it likes.
+ORDERFLOW_LIMITS = {
+    "awaiting_stock_reservation": environment.duration("ORDERFLOW_RESERVATION_LIMIT", "1h"),
+    "awaiting_goods_received": environment.duration("ORDERFLOW_GOODS_LIMIT", "30d"),
+    "deliverable": environment.duration("ORDERFLOW_DELIVERY_LIMIT", "7d"),
+}
 
 # -- the messaging kernel -------------------------------------------------------------------------------------------------
 ORDERFLOW_BATCH = environment.whole("ORDERFLOW_BATCH", 250, at_least=1)  # deliveries handled in one transaction
 ORDERFLOW_SWEEP = environment.seconds("ORDERFLOW_SWEEP", 5.0, at_least=0.1)  # how often beat looks for what was not woken
+ORDERFLOW_CLOCK = environment.seconds("ORDERFLOW_CLOCK", 60.0, at_least=0.1)  # how often beat looks for what is overdue
 
 # -- the web --------------------------------------------------------------------------------------------------------------
 DEBUG = environment.flag("ORDERFLOW_DEBUG", False)
@@ -175,7 +193,15 @@ CELERY_BEAT_SCHEDULE = {
         "task": "messaging.sweep",
         "schedule": ORDERFLOW_SWEEP,
         "options": {"expires": ORDERFLOW_SWEEP},
-    }
+    },
+    **{
+        f"{context}'s clock": {
+            "task": f"{context}.look_at_the_clock",
+            "schedule": ORDERFLOW_CLOCK,
+            "options": {"expires": ORDERFLOW_CLOCK},
+        }
+        for context in ("sales", "purchase")
+    },
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
 CELERY_DB_REUSE_MAX = 10_000  # tasks until a worker reconnects; unset, Celery closes the connection around every task

@@ -8,11 +8,11 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from orderflow.admin_tools.adding import AddedByService, OnceForm
-from orderflow.admin_tools.links import ids_called, linked, list_link, side_by_side
+from orderflow.admin_tools.links import ids_called, linked, list_link, side_by_side, to_the_second
 from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import QuantityLines, link_products
 from purchase.contract import PeggedQuantity
-from purchase.models import PurchaseOrder, PurchaseOrderLine, Receipt, ReceiptLine
+from purchase.models import PurchaseOrder, PurchaseOrderChange, PurchaseOrderLine, Receipt, ReceiptLine
 from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders, receive_goods
 
 ids_called("purchase_order_id", have_page="purchase.purchaseorder")
@@ -132,3 +132,17 @@ class ReceiptLineAdmin(ReadOnlyAdmin[ReceiptLine]):
 
     receipt_link = linked("receipt")
     line_link = linked("line")
+
+
+@admin.register(PurchaseOrderChange)
+class PurchaseOrderChangeAdmin(ReadOnlyAdmin[PurchaseOrderChange]):
+    list_display = ["id", "when", "order_link", "what", "by", "reason"]
+    list_select_related = ["order"]
+    ordering = ["-id"]
+    search_fields = ["order__reference", "what", "by", "reason"]
+    search_ids = ["order"]
+    fields = ["order", "when", "from_status", "to_status", "what", "message", "by", "reason"]
+
+    when = to_the_second("at")
+    order_link = linked("order")
+    message = linked("message_id", to="messaging.storedmessage")

@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 
 from orderflow.messaging.subscriptions import subscribe
-from purchase.contract import CreatePurchaseOrder
+from purchase.contract import CancelPurchaseOrder, CreatePurchaseOrder, ReverseReceipt
 
 
 class PurchaseConfig(AppConfig):
@@ -11,4 +11,4 @@ class PurchaseConfig(AppConfig):
         from purchase import receivers, services, tasks
 
         assert receivers
-        subscribe(tasks.CONSUMER, to=[CreatePurchaseOrder], handle=services.take)
+        subscribe(tasks.CONSUMER, to=[CreatePurchaseOrder, CancelPurchaseOrder, ReverseReceipt], handle=services.take)

@@ -1,8 +1,10 @@
 """What Purchase can be told to do, and what it tells the others."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+from orderflow.catalog.quantities import ProductQuantity
 from orderflow.messaging.messages import Command, Event
 
 
@@ -32,6 +34,36 @@ class CreatePurchaseOrder(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CancelPurchaseOrder(Command):
+    """The requester does not need it any more: cancel it, if nothing of it has arrived. Otherwise it is kept, and says so.
+
+    It may be told of one that has ended, or that Purchase has never heard of, and will then never order.
+    """
+
+    purchase_order_id: UUID
+    requester_id: UUID
+
+    @property
+    def key(self) -> UUID:
+        return self.requester_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReverseReceipt(Command):
+    """A part of a receipt was counted wrongly, and Stock has taken it off the shelf: it has not arrived. `by`: a person."""
+
+    reversal_id: UUID
+    receipt_id: UUID
+    product: ProductQuantity
+    reason: str
+    by: str
+
+    @property
+    def key(self) -> UUID:
+        return self.receipt_id
+
+
+@dataclass(frozen=True, kw_only=True)
 class GoodsReceived(Event):
     """A purchase order arrived, or a part of it. `complete`: nothing more will come."""
 
@@ -39,6 +71,40 @@ class GoodsReceived(Event):
     receipt_id: UUID
     lines: tuple[PeggedQuantity, ...]
     complete: bool
+
+    @property
+    def key(self) -> UUID:
+        return self.purchase_order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseOrderCancelled(Event):
+    """Nothing of it has arrived, and nothing will come."""
+
+    purchase_order_id: UUID
+
+    @property
+    def key(self) -> UUID:
+        return self.purchase_order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseOrderClosedShort(Event):
+    """What has not arrived so far will never come."""
+
+    purchase_order_id: UUID
+
+    @property
+    def key(self) -> UUID:
+        return self.purchase_order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseOrderOverdue(Event):
+    """It was expected earlier than now, and is still open. Said once for each date that was expected."""
+
+    purchase_order_id: UUID
+    expected_at: datetime
 
     @property
     def key(self) -> UUID:

@@ -9,6 +9,8 @@ from orderflow.catalog.models import Product
 from orderflow.catalog.quantities import LARGEST_QUANTITY
 from purchase.receiving import Status
 
+STILL_TO_COME = [Status.OPEN.value, Status.PARTIALLY_RECEIVED.value]
+
 
 class PurchaseOrderQuerySet(models.QuerySet["PurchaseOrder"]):
     def locked(self) -> Self:
@@ -16,7 +18,7 @@ class PurchaseOrderQuerySet(models.QuerySet["PurchaseOrder"]):
         return self.select_for_update(no_key=True).order_by("id")
 
     def open(self) -> Self:
-        return self.filter(status__in=[Status.OPEN, Status.PARTIALLY_RECEIVED])
+        return self.filter(status__in=STILL_TO_COME)
 
 
 class PurchaseOrder(models.Model):
@@ -32,9 +34,23 @@ class PurchaseOrder(models.Model):
         editable=False,
     )
     ordered_at = models.DateTimeField(default=timezone.now, db_index=True)
+    expected_at = models.DateTimeField(help_text="When its goods should be here.")
+    overdue = models.BooleanField(default=False, editable=False, help_text="They should be here, and are not.")
     by = models.CharField(max_length=150, blank=True, editable=False, help_text="The person who ordered it, if one did.")
 
     objects = PurchaseOrderQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(overdue=False) | Q(status__in=STILL_TO_COME), name="only_what_is_still_to_come_is_overdue"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["expected_at"], condition=Q(status__in=STILL_TO_COME, overdue=False), name="purchase_order_expected"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.reference
@@ -61,7 +77,7 @@ class PurchaseOrderLine(models.Model):
             models.CheckConstraint(
                 condition=Q(quantity__gte=1, quantity__lte=LARGEST_QUANTITY), name="purchase_order_quantity_in_range"
             ),
-            models.CheckConstraint(condition=Q(received__lte=F("quantity")), name="never_received_more_than_ordered"),
+            models.CheckConstraint(condition=Q(received__lte=2 * F("quantity")), name="never_received_beyond_any_tolerance"),
         ]
 
     def __str__(self) -> str:
@@ -84,12 +100,33 @@ class ReceiptLine(models.Model):
     receipt = models.ForeignKey(Receipt, on_delete=models.CASCADE, related_name="lines")
     line = models.ForeignKey(PurchaseOrderLine, on_delete=models.CASCADE, related_name="receipts")
     quantity = models.PositiveIntegerField()
+    reversed = models.PositiveIntegerField(default=0, help_text="How much of it had been counted wrongly.")
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["receipt", "line"], name="a_receipt_names_a_line_once"),
             models.CheckConstraint(condition=Q(quantity__gte=1), name="a_receipt_line_is_not_empty"),
+            models.CheckConstraint(condition=Q(reversed__lte=F("quantity")), name="never_reversed_more_than_received"),
         ]
 
     def __str__(self) -> str:
         return f"{self.quantity} of {self.line}"
+
+
+class PurchaseOrderChange(models.Model):
+    """What somebody decided about a purchase order: to cancel it, to close it short, to expect it on another day …"""
+
+    order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="changes")
+    from_status = models.CharField(max_length=20)
+    to_status = models.CharField(max_length=20)
+    what = models.CharField(max_length=200)
+    message_id = models.BigIntegerField(null=True, blank=True, help_text="The message that caused it.")
+    by = models.CharField(max_length=150, blank=True, help_text="The person who caused it.")
+    reason = models.CharField(max_length=200, blank=True, help_text="Why that person did.")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.what

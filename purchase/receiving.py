@@ -1,6 +1,7 @@
-"""What may be done with a purchase order in which status, and how arriving goods fall on its lines. Pure."""
+"""What may be done with a purchase order in which status, and how goods that arrive fall on its lines. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -12,6 +13,8 @@ class Status(StrEnum):
     OPEN = "open"
     PARTIALLY_RECEIVED = "partially_received"
     RECEIVED = "received"
+    CLOSED_SHORT = "closed_short"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +28,52 @@ class Outstanding:
 
     @property
     def quantity_to_come(self) -> int:
-        return self.quantity - self.received
+        return max(self.quantity - self.received, 0)
+
+    def may_exceed_by(self, tolerance: int) -> int:
+        """How much may still come that was not ordered; `tolerance` is in percent of what was ordered, rounded down."""
+        return self.quantity * tolerance // 100 - max(self.received - self.quantity, 0)
 
 
 class NothingOutstanding(Conflict):
     code = "nothing_outstanding"
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f"Purchase order {reference} is complete: nothing of it is still to come.")
+    def __init__(self, reference: str, status: Status) -> None:
+        why = {
+            Status.RECEIVED: "is complete: nothing of it is still to come. Book what is too much",
+            Status.CLOSED_SHORT: "was closed short: nothing of it is expected any more. Book what came all the same",
+            Status.CANCELLED: "was cancelled: nothing of it is expected any more. Book what came all the same",
+        }
+        super().__init__(f"Purchase order {reference} {why[status]} as a stock adjustment.")
+
+
+class PurchaseOrderCannotBeCancelled(Conflict):
+    code = "purchase_order_cannot_be_cancelled"
+
+    def __init__(self, reference: str, status: Status) -> None:
+        why = {
+            Status.PARTIALLY_RECEIVED: "a part of it has arrived. Close it short instead",
+            Status.RECEIVED: "all of it has arrived",
+            Status.CLOSED_SHORT: "it was closed short",
+        }
+        super().__init__(f"Purchase order {reference} cannot be cancelled: {why[status]}.")
+
+
+class PurchaseOrderCannotBeClosedShort(Conflict):
+    code = "purchase_order_cannot_be_closed_short"
+
+    def __init__(self, reference: str, status: Status) -> None:
+        why = {Status.RECEIVED: "all of it has arrived", Status.CANCELLED: "it was cancelled"}
+        super().__init__(f"Purchase order {reference} cannot be closed short: {why[status]}.")
 
 
 class MoreThanOrdered(Conflict):
     code = "more_than_ordered"
 
-    def __init__(self, reference: str, product: str, quantity: int, outstanding: int) -> None:
+    def __init__(self, reference: str, product: str, quantity: int, outstanding: int, tolerated: int) -> None:
+        tolerance = f" (and {tolerated:,} more are tolerated)" if tolerated else ""
         super().__init__(
-            f"Of purchase order {reference} only {outstanding:,} × {product} are still to come, not {quantity:,}. "
+            f"Of purchase order {reference} only {outstanding:,} × {product} are still to come{tolerance}, not {quantity:,}. "
             "Receive what was ordered, and book the rest as a stock adjustment."
         )
 
@@ -52,41 +85,93 @@ class NotOnTheOrder(Conflict):
         super().__init__(f"Purchase order {reference} has no line of product {product_id}. Book it as a stock adjustment.")
 
 
-# status × receive: may goods be received, and which error says why not.
-MAY_RECEIVE = {
-    Status.OPEN: True,
-    Status.PARTIALLY_RECEIVED: True,
-    Status.RECEIVED: False,
+class Act(StrEnum):
+    RECEIVE = "receive"
+    CANCEL = "cancel"  # a person says so, for the supplier or for us
+    GIVE_UP = "give up"  # whoever had it ordered does not need it any more
+    CLOSE_SHORT = "close short"
+
+
+Refusal = Callable[[str, Status], Conflict]
+
+# The status after an act, or the refusal. Where the status is the same, nothing happens and nobody is told.
+TABLE: Mapping[Act, Mapping[Status, Status | Refusal]] = {
+    Act.RECEIVE: {
+        Status.OPEN: Status.PARTIALLY_RECEIVED,  # or received, if that is all
+        Status.PARTIALLY_RECEIVED: Status.PARTIALLY_RECEIVED,  # or received, if that was the rest
+        Status.RECEIVED: NothingOutstanding,
+        Status.CLOSED_SHORT: NothingOutstanding,
+        Status.CANCELLED: NothingOutstanding,
+    },
+    Act.CANCEL: {
+        Status.OPEN: Status.CANCELLED,
+        Status.PARTIALLY_RECEIVED: PurchaseOrderCannotBeCancelled,
+        Status.RECEIVED: PurchaseOrderCannotBeCancelled,
+        Status.CLOSED_SHORT: PurchaseOrderCannotBeCancelled,
+        Status.CANCELLED: Status.CANCELLED,
+    },
+    Act.GIVE_UP: {
+        Status.OPEN: Status.CANCELLED,
+        Status.PARTIALLY_RECEIVED: Status.PARTIALLY_RECEIVED,  # it is kept, and says so
+        Status.RECEIVED: Status.RECEIVED,
+        Status.CLOSED_SHORT: Status.CLOSED_SHORT,
+        Status.CANCELLED: Status.CANCELLED,
+    },
+    Act.CLOSE_SHORT: {
+        Status.OPEN: Status.CLOSED_SHORT,
+        Status.PARTIALLY_RECEIVED: Status.CLOSED_SHORT,
+        Status.RECEIVED: PurchaseOrderCannotBeClosedShort,
+        Status.CLOSED_SHORT: Status.CLOSED_SHORT,
+        Status.CANCELLED: PurchaseOrderCannotBeClosedShort,
+    },
 }
 
 
+def decide(status: Status, act: Act, *, reference: str) -> Status:
+    """The status after the act. Raises `NothingOutstanding`, `PurchaseOrderCannotBe…`."""
+    after = TABLE[act][status]
+    if isinstance(after, Status):
+        return after
+    raise after(reference, status)
+
+
 def receive(
-    status: Status, lines: Sequence[Outstanding], arrived: Mapping[UUID, int] | None, *, reference: str
+    status: Status, lines: Sequence[Outstanding], arrived: Mapping[UUID, int] | None, *, reference: str, tolerance: int = 0
 ) -> tuple[Status, list[int]]:
     """The new status, and how much falls on each line; goods of one product fill its lines in order.
 
-    `arrived` is by product; None means everything that is still to come.
-    Raises `NothingOutstanding`, `MoreThanOrdered`, `NotOnTheOrder`.
+    `arrived` is by product; None means everything that is still to come. More than was ordered may come up to the tolerance,
+    in percent of each line. Raises `NothingOutstanding`, `MoreThanOrdered`, `NotOnTheOrder`.
     """
-    if not MAY_RECEIVE[status]:
-        raise NothingOutstanding(reference)
-    left = dict(arrived) if arrived is not None else None
-    falls = []
-    for line in lines:
-        share = line.quantity_to_come if left is None else min(line.quantity_to_come, left.get(line.product_id, 0))
-        if left is not None and share:
-            left[line.product_id] -= share
-        falls.append(share)
-    for product_id, too_much in (left or {}).items():
-        if too_much:
-            raise _too_much(product_id, too_much, lines, reference)
+    after = decide(status, Act.RECEIVE, reference=reference)
+    if arrived is None:
+        return Status.RECEIVED, [line.quantity_to_come for line in lines]
+    left = Counter(arrived)
+    falls = [_take(left, line.product_id, line.quantity_to_come) for line in lines]
     complete = all(line.quantity_to_come == share for line, share in zip(lines, falls, strict=True))
-    return (Status.RECEIVED if complete else Status.PARTIALLY_RECEIVED), falls
+    for index, line in enumerate(lines):
+        falls[index] += _take(left, line.product_id, line.may_exceed_by(tolerance))
+    for product_id, too_much in (+left).items():
+        raise _too_much(product_id, arrived[product_id], lines, reference, arrived[product_id] - too_much)
+    return (Status.RECEIVED if complete else after), falls
 
 
-def _too_much(product_id: UUID, too_much: int, lines: Sequence[Outstanding], reference: str) -> Refused:
+def _take(left: Counter[UUID], product_id: UUID, at_most: int) -> int:
+    share = min(left[product_id], max(at_most, 0))
+    left[product_id] -= share
+    return share
+
+
+def _too_much(product_id: UUID, quantity: int, lines: Sequence[Outstanding], reference: str, possible: int) -> Refused:
     ordered = [line for line in lines if line.product_id == product_id]
     if not ordered:
         return NotOnTheOrder(reference, product_id)
     outstanding = sum(line.quantity_to_come for line in ordered)
-    return MoreThanOrdered(reference, ordered[0].sku, outstanding + too_much, outstanding)
+    return MoreThanOrdered(reference, ordered[0].sku, quantity, outstanding, possible - outstanding)
+
+
+def status_of(lines: Sequence[Outstanding]) -> Status:
+    """The status that fits its lines, of a purchase order that was neither cancelled nor closed short."""
+    if not any(line.quantity_to_come for line in lines):
+        return Status.RECEIVED
+    return Status.PARTIALLY_RECEIVED if any(line.received for line in lines) else Status.OPEN

@@ -22,7 +22,7 @@ from orderflow.admin_tools.links import (
 )
 from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import QuantityLines, link_products, quantities
-from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
+from sales.models import OrderPurchase, OrderPurchaseLine, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
 from sales.process_manager import State
 from sales.services import NewOrder, deliver_orders, place_orders
 
@@ -199,6 +199,19 @@ class OrderPurchaseAdmin(ReadOnlyAdmin[OrderPurchase]):
     status_link = linked("status")
     purchase_order = linked("purchase_order_id", to="purchase.purchaseorder")
     closing_message = linked("closed_by", to="messaging.storedmessage", title="closed by the message")
+
+
+@admin.register(OrderPurchaseLine)
+class OrderPurchaseLineAdmin(ReadOnlyAdmin[OrderPurchaseLine]):
+    list_display = ["id", "purchase_link", "product_link", "quantity"]
+    list_select_related = ["purchase", "product"]
+    ordering = ["-id"]
+    search_fields = ["product__sku", "product__name"]
+    search_ids = ["purchase", "purchase__status", "product"]
+    fields = ["purchase", "product", "quantity"]
+
+    purchase_link = linked("purchase")
+    product_link = linked("product")
 
 
 class ToStateFilter(admin.SimpleListFilter):

@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 
 from orderflow.messaging.subscriptions import subscribe
-from purchase.contract import GoodsReceived
+from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort, PurchaseOrderOverdue
 from stock.contract import ReservationAccepted, ReservationRejected
 
 
@@ -15,6 +15,14 @@ class SalesConfig(AppConfig):
         assert receivers
         subscribe(
             tasks.CONSUMER,
-            to=[ReservationAccepted, ReservationRejected, GoodsReceived, RetryReservation],
+            to=[
+                ReservationAccepted,
+                ReservationRejected,
+                GoodsReceived,
+                PurchaseOrderCancelled,
+                PurchaseOrderClosedShort,
+                PurchaseOrderOverdue,
+                RetryReservation,
+            ],
             handle=services.advance,
         )

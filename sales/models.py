@@ -6,8 +6,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from orderflow.catalog.models import Product
-from orderflow.catalog.quantities import LARGEST_QUANTITY
-from sales.process_manager import AG, State
+from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
+from sales.process_manager import AG, AS, CX, DD, State
 
 
 class DeliveryChoice(models.TextChoices):
@@ -28,6 +28,10 @@ class SalesOrder(models.Model):
 
     def __str__(self) -> str:
         return self.reference
+
+    def ordered(self) -> tuple[ProductQuantity, ...]:
+        """Its lines, as rules and messages want them."""
+        return tuple(ProductQuantity(product_id=line.product_id, quantity=line.quantity) for line in self.lines.all())
 
 
 class SalesOrderLine(models.Model):
@@ -50,8 +54,8 @@ class SalesOrderLine(models.Model):
 
 class OrderStatusQuerySet(models.QuerySet["OrderStatus"]):
     def locked(self) -> Self:
-        """Locked in the one order that everybody keeps to."""
-        return self.select_for_update(no_key=True, of=("self",)).order_by("order_id")
+        """With their orders; locked in the one order that everybody keeps to."""
+        return self.select_related("order").select_for_update(no_key=True, of=("self",)).order_by("order_id")
 
 
 class OrderStatus(models.Model):
@@ -64,8 +68,13 @@ class OrderStatus(models.Model):
     since = models.DateTimeField(help_text="When it entered this state.")
     request = models.PositiveIntegerField(default=0, help_text="The number of the latest question to Stock.")
     purchase_order_id = models.UUIDField(
-        null=True, blank=True, unique=True, help_text="The purchase order whose goods it waits for."
+        null=True, blank=True, unique=True, help_text="The purchase order whose goods it waits for: of several, the latest."
     )
+    times_bought = models.PositiveSmallIntegerField(
+        default=0, help_text="How often it was bought for since a person last had a say."
+    )
+    needs_attention = models.BooleanField(default=False, help_text="It was bought in vain too often: a person has to decide.")
+    overdue = models.BooleanField(default=False, help_text="It is in this state for longer than it should.")
 
     objects = OrderStatusQuerySet.as_manager()
 
@@ -76,6 +85,12 @@ class OrderStatus(models.Model):
                 condition=Q(state=AG.value, purchase_order_id__isnull=False)
                 | (~Q(state=AG.value) & Q(purchase_order_id__isnull=True)),
                 name="only_who_awaits_goods_waits_for_a_purchase_order",
+            ),
+            models.CheckConstraint(
+                condition=Q(needs_attention=False) | Q(state=AS.value), name="only_who_awaits_stock_needs_attention"
+            ),
+            models.CheckConstraint(
+                condition=Q(overdue=False) | ~Q(state__in=[DD.value, CX.value]), name="what_has_ended_is_not_overdue"
             ),
         ]
         indexes = [models.Index(fields=["state", "since"], name="order_status_by_state")]
@@ -89,18 +104,37 @@ class OrderPurchase(models.Model):
 
     purchase_order_id = models.UUIDField(primary_key=True)
     status = models.ForeignKey(OrderStatus, on_delete=models.CASCADE, related_name="purchases")
+    request = models.PositiveIntegerField(help_text="The question to Stock whose answer named what was missing.")
     ordered_at = models.DateTimeField()
     closed_by = models.BigIntegerField(null=True, blank=True, help_text="The id of the message that closed it.")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["status"], condition=Q(closed_by__isnull=True), name="never_bought_twice_for_the_same_shortage"
-            ),
+            models.UniqueConstraint(fields=["status", "request"], name="never_bought_twice_for_the_same_shortage"),
         ]
 
     def __str__(self) -> str:
         return f"Purchase order {self.purchase_order_id} for {self.status_id}"
+
+
+class OrderPurchaseLine(models.Model):
+    """What was ordered with a purchase order, as the process remembers it: so much less is bought while it is open."""
+
+    purchase = models.ForeignKey(OrderPurchase, on_delete=models.CASCADE, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT)
+    quantity = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["purchase", "product"], name="an_order_purchase_names_a_product_once"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, quantity__lte=LARGEST_QUANTITY), name="order_purchase_quantity_in_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.product}"
 
 
 class OrderStatusChange(models.Model):
@@ -111,6 +145,7 @@ class OrderStatusChange(models.Model):
     to_state = models.CharField(max_length=30)
     message_id = models.BigIntegerField(null=True, blank=True, help_text="The message that caused it.")
     by = models.CharField(max_length=150, blank=True, help_text="The person who caused it.")
+    reason = models.CharField(max_length=200, blank=True, help_text="Why that person did.")
     at = models.DateTimeField()
 
     class Meta:

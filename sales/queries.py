@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.findings import Check, check
 from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
-from sales.process_manager import AG, State
+from sales.process_manager import AG, CX, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +73,19 @@ def purchases_thought_open() -> QuerySet[OrderPurchase, UUID]:
     return OrderPurchase.objects.filter(closed_by__isnull=True).values_list("purchase_order_id", flat=True)
 
 
-def lines_ordered() -> Iterator[tuple[UUID, UUID, int]]:
-    """Sales order, product and quantity of every line."""
-    yield from SalesOrderLine.objects.order_by().values_list("order", "product", "quantity").iterator()
+def lines_ordered() -> Iterator[tuple[UUID, UUID, int, int]]:
+    """Sales order, product, quantity and the order's revision, of every line of an order that was not cancelled."""
+    rows = SalesOrderLine.objects.exclude(order__status__state=CX).order_by()
+    yield from rows.values_list("order", "product", "quantity", "order__revision").iterator()
 
 
 def process_count() -> int:
     return OrderStatus.objects.count()
+
+
+def orders_that_need_attention() -> QuerySet[OrderStatus, UUID]:
+    """The ids of the sales orders for which a person has to decide."""
+    return OrderStatus.objects.filter(needs_attention=True).values_list("order_id", flat=True)
 
 
 def orders_in(*states: str) -> QuerySet[OrderStatus, UUID]:

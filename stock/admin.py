@@ -12,7 +12,7 @@ from orderflow.admin_tools.links import add_link, ids_called, linked, list_link,
 from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import link_products
 from orderflow.catalog.quantities import LARGEST_QUANTITY
-from stock.models import Balance, Movement, Reservation, ReservationLine, StockAdjustment, StockMovement
+from stock.models import Balance, Movement, ReceiptReversal, Reservation, ReservationLine, StockAdjustment, StockMovement
 from stock.services import Adjustment, adjust_stock
 
 ids_called("reservation_id", have_page="stock.reservation")
@@ -121,6 +121,8 @@ class StockMovementAdmin(ReadOnlyAdmin[StockMovement]):
                 return page_link("purchase.receipt", movement.document, "receipt")
             case Movement.ADJUSTED:
                 return page_link("stock.stockadjustment", movement.pk, "adjustment")
+            case Movement.REVERSED:
+                return page_link("stock.receiptreversal", movement.pk, "reversal")
         return page_link("stock.reservation", movement.document, "reservation")
 
 
@@ -164,3 +166,19 @@ class StockAdjustmentAdmin(AddedByService[StockAdjustment]):
         )
         adjust_stock([adjustment], by=request.user.get_username())
         return StockAdjustment.objects.get(kind=Movement.ADJUSTED, document=adjustment.id)
+
+
+@admin.register(ReceiptReversal)
+class ReceiptReversalAdmin(ReadOnlyAdmin[ReceiptReversal]):
+    list_display = ["id", "at", "product_link", "on_hand", "reason", "by"]
+    list_select_related = ["product"]
+    ordering = ["-id"]
+    search_fields = ["product__sku", "product__name", "reason", "by"]
+    search_ids = ["document", "corrects", "product"]
+    fields = ["at", "product", "on_hand", "receipt", "reason", "by", "document"]
+
+    product_link = linked("product")
+    receipt = linked("corrects", to="purchase.receipt", title="receipt")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ReceiptReversal]:
+        return super().get_queryset(request).filter(kind=Movement.REVERSED)

@@ -1,8 +1,8 @@
 from django.apps import AppConfig
 
 from orderflow.messaging.subscriptions import subscribe
-from purchase.contract import GoodsReceived
-from stock.contract import MakeReservation, ShipReservation
+from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort
+from stock.contract import MakeReservation, ReleaseReservation, ShipReservation
 
 
 class StockConfig(AppConfig):
@@ -12,4 +12,15 @@ class StockConfig(AppConfig):
         from stock import receivers, services, tasks
 
         assert receivers
-        subscribe(tasks.CONSUMER, to=[MakeReservation, ShipReservation, GoodsReceived], handle=services.take)
+        subscribe(
+            tasks.CONSUMER,
+            to=[
+                MakeReservation,
+                ReleaseReservation,
+                ShipReservation,
+                GoodsReceived,
+                PurchaseOrderCancelled,
+                PurchaseOrderClosedShort,
+            ],
+            handle=services.take,
+        )

@@ -16,6 +16,7 @@ from orderflow.messaging.messages import Command, Event
 class MakeReservation(Command):
     """Promise these quantities, or remember who waits for them. Asked again, it answers again.
 
+    With a higher `revision` the lines are what is wanted now: what is held and not wanted any more goes to those who wait.
     Who waits is served by `priority` (higher first), then by `placed_at`. With `hold_parts` a line that cannot be promised
     whole gets what is there; without, it first gets nothing.
     """
@@ -27,6 +28,17 @@ class MakeReservation(Command):
     priority: int
     placed_at: datetime
     hold_parts: bool = False
+
+    @property
+    def key(self) -> UUID:
+        return self.reservation_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseReservation(Command):
+    """It is not wanted any more: what it holds goes to those who wait. One that Stock has never heard of will not be made."""
+
+    reservation_id: UUID
 
     @property
     def key(self) -> UUID:

@@ -51,6 +51,9 @@ class Balance(models.Model):
     def promise(self, quantity: int) -> None:
         self.reserved += quantity
 
+    def release(self, quantity: int) -> None:
+        self.reserved -= quantity
+
     def ship(self, quantity: int) -> None:
         self.on_hand -= quantity
         self.reserved -= quantity
@@ -60,6 +63,7 @@ class ReservationStatus(models.TextChoices):
     WAITING = "waiting"
     ACCEPTED = "accepted"
     SHIPPED = "shipped"
+    RELEASED = "released"
 
 
 class ReservationQuerySet(models.QuerySet["Reservation"]):
@@ -118,7 +122,9 @@ class ReservationLine(models.Model):
 class Movement(models.TextChoices):
     RECEIVED = "received"
     ADJUSTED = "adjusted"
+    REVERSED = "reversed"
     PROMISED = "promised"
+    RELEASED = "released"
     SHIPPED = "shipped"
 
 
@@ -130,7 +136,12 @@ class StockMovement(models.Model):
     on_hand = models.BigIntegerField(help_text="By how much on hand changed.")
     reserved = models.BigIntegerField(help_text="By how much reserved changed.")
     document = models.UUIDField(
-        default=uuid.uuid4, db_index=True, help_text="The receipt, the adjustment, or the reservation that it is about."
+        default=uuid.uuid4,
+        db_index=True,
+        help_text="The receipt, the adjustment, the reversal, or the reservation that it is about.",
+    )
+    corrects = models.UUIDField(
+        null=True, blank=True, db_index=True, editable=False, help_text="Of a reversal: the receipt that was counted wrongly."
     )
     reason = models.CharField(max_length=200, blank=True)
     message_id = models.BigIntegerField(null=True, blank=True, help_text="The message that caused it.")
@@ -148,6 +159,12 @@ class StockMovement(models.Model):
             models.UniqueConstraint(
                 fields=["document", "product"], condition=Q(kind=Movement.SHIPPED), name="a_reservation_is_shipped_once"
             ),
+            models.UniqueConstraint(fields=["document"], condition=Q(kind=Movement.REVERSED), name="a_reversal_is_booked_once"),
+            models.CheckConstraint(
+                condition=Q(kind=Movement.REVERSED, corrects__isnull=False)
+                | (~Q(kind=Movement.REVERSED) & Q(corrects__isnull=True)),
+                name="only_a_reversal_corrects_a_receipt",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -156,6 +173,13 @@ class StockMovement(models.Model):
 
 class StockAdjustment(StockMovement):
     """The movements that a person made."""
+
+    class Meta:
+        proxy = True
+
+
+class ReceiptReversal(StockMovement):
+    """The movements that take back what was counted wrongly when goods arrived."""
 
     class Meta:
         proxy = True

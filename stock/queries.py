@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from orderflow.findings import Check, check
 from stock.models import Balance, Movement, Reservation, ReservationLine, ReservationStatus, StockMovement
 
+_ACCEPTED = [ReservationStatus.ACCEPTED, ReservationStatus.SHIPPED]
 _HOLDING = [ReservationStatus.WAITING, ReservationStatus.ACCEPTED]
 
 
@@ -78,13 +79,28 @@ def adjusted(adjustments: Collection[UUID]) -> dict[UUID, tuple[UUID, int]]:
     }
 
 
-def lines_reserved() -> Iterator[tuple[UUID, UUID, int]]:
-    """Reservation, product and quantity asked for of every line."""
-    yield from ReservationLine.objects.order_by().values_list("reservation", "product", "quantity").iterator()
+def received_with(receipt_id: UUID, product_id: UUID) -> int:
+    """How much of a product was booked with a receipt, and not reversed since."""
+    about = Q(kind=Movement.RECEIVED, document=receipt_id) | Q(kind=Movement.REVERSED, corrects=receipt_id)
+    total: int | None = StockMovement.objects.filter(about, product=product_id).aggregate(total=Sum("on_hand"))["total"]
+    return total or 0
+
+
+def reversed_by(reversal_id: UUID) -> tuple[UUID, UUID, int] | None:
+    """Receipt, product and quantity of a reversal that is booked."""
+    row = StockMovement.objects.filter(kind=Movement.REVERSED, document=reversal_id).first()
+    return (row.corrects, row.product_id, -row.on_hand) if row and row.corrects else None
+
+
+def lines_reserved() -> Iterator[tuple[UUID, UUID, int, int]]:
+    """Reservation, product, quantity asked for and the reservation's revision, of every line of one that was not released."""
+    rows = ReservationLine.objects.exclude(reservation__status=ReservationStatus.RELEASED).order_by()
+    yield from rows.values_list("reservation", "product", "quantity", "reservation__revision").iterator()
 
 
 def received_by_product() -> dict[UUID, int]:
-    rows = StockMovement.objects.filter(kind=Movement.RECEIVED).values("product")
+    """What was received, less what was reversed."""
+    rows = StockMovement.objects.filter(kind__in=[Movement.RECEIVED, Movement.REVERSED]).values("product")
     return dict(rows.annotate(total=Sum("on_hand")).values_list("product", "total"))
 
 
@@ -101,8 +117,10 @@ def checks() -> Iterator[Check]:
     lacking = ReservationLine.objects.filter(held__lt=F("quantity")).select_related("reservation", "product")
     yield check(
         "an accepted reservation holds all of it",
-        (f"{line.reservation}: {line}" for line in lacking.exclude(reservation__status=ReservationStatus.WAITING)),
+        (f"{line.reservation}: {line}" for line in lacking.filter(reservation__status__in=_ACCEPTED)),
     )
+    released = ReservationLine.objects.filter(reservation__status=ReservationStatus.RELEASED, held__gt=0)
+    yield check("who was released holds nothing", (f"{line.reservation}: {line}" for line in released.select_related("product")))
     waiting = lacking.filter(reservation__status=ReservationStatus.WAITING)
     served = waiting.filter(quantity__lte=F("held") + F("product__balance__on_hand") - F("product__balance__reserved"))
     yield check("nobody waits for what is there", (f"{line.reservation}: {line}" for line in served))

@@ -56,13 +56,13 @@ def dead_letters() -> list[Pending]:
     return [_pending(row) for row in Delivery.objects.dead().select_related("message").order_by("id")]
 
 
-def keys_on_the_way(consumer: str | None = None, *types: type[Message]) -> QuerySet[Delivery, UUID]:
-    """The keys of deliveries that were not handled, dead ones included: to that consumer, of those types, if given."""
+def keys_on_the_way(consumer: str | None = None, *types: type[Message] | str) -> QuerySet[Delivery, UUID]:
+    """The keys of deliveries that were not handled, dead ones included: to that consumer, of those types or their names."""
     rows = Delivery.objects.exclude(state=DeliveryState.DISCARDED)
     if consumer:
         rows = rows.filter(consumer=consumer)
     if types:
-        rows = rows.filter(message__type__in=[type_name(each) for each in types])
+        rows = rows.filter(message__type__in=[each if isinstance(each, str) else type_name(each) for each in types])
     return rows.values_list("key", flat=True)
 
 

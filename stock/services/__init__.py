@@ -1,20 +1,32 @@
-"""What can be done with stock, each in one transaction: adjust it, and take a batch of messages about it."""
+"""What can be done with stock, each in one transaction: adjust it, reverse a receipt, and take a batch of messages about it."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
-from orderflow.catalog.quantities import LARGEST_QUANTITY
+from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity, checked_lines
 from orderflow.database import once_more_if_taken
 from orderflow.messaging.messages import Received, UnexpectedMessage
 from orderflow.refusals import Conflict, Refused
-from purchase.contract import GoodsReceived
-from stock.contract import MakeReservation, ShipReservation
+from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort
+from stock.contract import MakeReservation, ReleaseReservation, ShipReservation
 from stock.models import Movement, ReservationLine, StockMovement
-from stock.queries import adjusted
-from stock.services.work import Adjustment, NotEnoughAvailable, Work, what_arrives
+from stock.queries import adjusted, received_with, reversed_by
+from stock.services.work import Adjustment, GoodsPromisedOrGone, NotEnoughAvailable, Reversal, Work, what_arrives
 
-__all__ = ["Adjustment", "AdjustmentOutOfRange", "AdjustmentTaken", "NotEnoughAvailable", "adjust_stock", "take"]
+__all__ = [
+    "Adjustment",
+    "AdjustmentOutOfRange",
+    "AdjustmentTaken",
+    "GoodsPromisedOrGone",
+    "MoreThanReceived",
+    "NotEnoughAvailable",
+    "Reversal",
+    "ReversalTaken",
+    "adjust_stock",
+    "reverse_receipt",
+    "take",
+]
 
 
 class AdjustmentOutOfRange(Refused):
@@ -29,6 +41,25 @@ class AdjustmentTaken(Conflict):
 
     def __init__(self, adjustment_id: UUID) -> None:
         super().__init__(f"There is another adjustment with the id {adjustment_id}. Nothing was booked: choose a different id.")
+
+
+class MoreThanReceived(Conflict):
+    code = "more_than_received"
+
+    def __init__(self, receipt_id: UUID, booked: int, quantity: int) -> None:
+        booked_so_far = (
+            f"Of receipt {receipt_id} Stock has booked {booked:,} of this product"
+            if booked
+            else (f"Stock has booked nothing of this product with receipt {receipt_id}, or not yet")
+        )
+        super().__init__(f"{booked_so_far}: {quantity:,} of it cannot be reversed.")
+
+
+class ReversalTaken(Conflict):
+    code = "reversal_taken"
+
+    def __init__(self, reversal_id: UUID) -> None:
+        super().__init__(f"There is another reversal with the id {reversal_id}. Nothing was booked: choose a different id.")
 
 
 @once_more_if_taken
@@ -54,6 +85,27 @@ def adjust_stock(adjustments: Sequence[Adjustment], *, by: str) -> list[UUID]:
     return new
 
 
+@once_more_if_taken
+def reverse_receipt(reversal: Reversal, *, by: str) -> None:
+    """Take back what was counted wrongly when goods arrived: it leaves the shelf, and Purchase hears that it never came.
+
+    An id that was booked before counts once. Locks the balance. Raises `GoodsPromisedOrGone`, `MoreThanReceived`,
+    `ReversalTaken`, `QuantityOutOfRange`.
+    """
+    checked_lines([ProductQuantity(product_id=reversal.product_id, quantity=reversal.quantity)])
+    work = Work(products={reversal.product_id}, increases={}, by=by)
+    before = reversed_by(reversal.id)
+    if before == (reversal.receipt_id, reversal.product_id, reversal.quantity):
+        return
+    if before:
+        raise ReversalTaken(reversal.id)
+    booked = received_with(reversal.receipt_id, reversal.product_id)
+    if reversal.quantity > booked:
+        raise MoreThanReceived(reversal.receipt_id, booked, reversal.quantity)
+    work.reverse(reversal)
+    work.save()
+
+
 def take(batch: Sequence[Received]) -> None:
     """Stock as a consumer: fold a batch of messages into balances and reservations, inside the drain's transaction.
 
@@ -63,12 +115,15 @@ def take(batch: Sequence[Received]) -> None:
     requests = [message for message in messages if isinstance(message, MakeReservation)]
     receipts = [message for message in messages if isinstance(message, GoodsReceived)]
     shipped = {message.reservation_id for message in messages if isinstance(message, ShipReservation)}
+    released = {message.reservation_id for message in messages if isinstance(message, ReleaseReservation)}
+    giving_up = released | {request.reservation_id for request in requests if request.revision > 1}
     arriving, pegs = what_arrives(receipts)
+    freed = _may_be_freed(giving_up, requests)
     requested = {line.product_id for request in requests for line in request.lines}
     work = Work(
-        products=requested | arriving.keys() | _products(shipped),
-        reservations={request.reservation_id for request in requests} | shipped,
-        increases=arriving,
+        products=requested | arriving.keys() | freed.keys() | _products(shipped),
+        reservations={request.reservation_id for request in requests} | shipped | released,
+        increases=arriving + freed,
         pegs=pegs,
     )
     booked = _booked(receipts)
@@ -77,11 +132,15 @@ def take(batch: Sequence[Received]) -> None:
         match received.message:
             case MakeReservation() as request:
                 work.reserve(request)
+            case ReleaseReservation() as order:
+                work.release(order.reservation_id)
             case ShipReservation() as order:
                 work.ship(order.reservation_id)
             case GoodsReceived() as receipt:
                 if receipt.receipt_id not in booked:
                     work.receive(receipt)
+            case PurchaseOrderCancelled() | PurchaseOrderClosedShort():
+                pass  # once they are handled, all that came before them is booked: that is what retries wait for
             case other:
                 raise UnexpectedMessage(f"Stock does not handle {type(other).__name__}.")
     work.save()
@@ -97,8 +156,24 @@ def _found(adjustments: Iterable[Adjustment]) -> Counter[UUID]:
     return +found
 
 
+def _may_be_freed(giving_up: Collection[UUID], requests: Iterable[MakeReservation]) -> Counter[UUID]:
+    """By product, the most that these reservations can hold when they give it up.
+
+    Read before anything is locked, when nobody can say yet how much they hold; what they ask for changes only here, under the
+    consumer's lock.
+    """
+    freed: Counter[UUID] = Counter()
+    if giving_up:
+        for held in ReservationLine.objects.filter(reservation__in=giving_up):
+            freed[held.product_id] += held.quantity
+        for request in requests:
+            if request.reservation_id in giving_up:
+                freed.update({line.product_id: line.quantity for line in request.lines})
+    return freed
+
+
 def _products(reservations: Collection[UUID]) -> set[UUID]:
-    """The products of these reservations; read without a lock, because the products of a reservation do not change."""
+    """The products of these reservations; read without a lock: they change only here, under the consumer's lock."""
     if not reservations:
         return set()
     return set(ReservationLine.objects.filter(reservation__in=reservations).values_list("product_id", flat=True))

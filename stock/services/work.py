@@ -15,10 +15,12 @@ from orderflow.database import save_rows
 from orderflow.messaging.messages import Message, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
 from orderflow.refusals import Conflict
-from purchase.contract import GoodsReceived
+from purchase.contract import GoodsReceived, ReverseReceipt
 from stock.allocation import Wait, allocate, first_promise
 from stock.contract import MakeReservation, ReservationAccepted, ReservationRejected
 from stock.models import Balance, Movement, Reservation, ReservationLine, ReservationStatus, StockMovement
+
+ENDED = (ReservationStatus.SHIPPED, ReservationStatus.RELEASED)
 
 Pegs = dict[UUID, Counter[UUID]]  # by product: how much was bought for which reservation
 
@@ -33,6 +35,17 @@ class Adjustment:
     id: UUID = field(default_factory=uuid.uuid4)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reversal:
+    """Of a product, so many were counted that did not arrive with a receipt. An id that was booked before counts once."""
+
+    receipt_id: UUID
+    product_id: UUID
+    quantity: int
+    reason: str
+    id: UUID = field(default_factory=uuid.uuid4)
+
+
 class NotEnoughAvailable(Conflict):
     code = "not_enough_available"
 
@@ -40,6 +53,17 @@ class NotEnoughAvailable(Conflict):
         super().__init__(
             f"{-quantity:,} cannot be taken away: of {balance.on_hand:,} on hand {balance.reserved:,} are promised, so "
             f"{balance.available:,} can. Deliver what is promised first."
+        )
+
+
+class GoodsPromisedOrGone(Conflict):
+    code = "goods_promised_or_gone"
+
+    def __init__(self, balance: Balance, quantity: int) -> None:
+        super().__init__(
+            f"{quantity:,} cannot be reversed: of {balance.on_hand:,} on hand {balance.reserved:,} are promised, so "
+            f"{balance.available:,} can. Cancel or change a sales order that they are promised to, and reverse then; what was "
+            "shipped already is no receipt's mistake any more: count the shelf, and book a stock adjustment."
         )
 
 
@@ -86,6 +110,7 @@ class Work:
             self._note_waits(reservation)
         self._changed: dict[UUID, Reservation] = {}
         self._changed_lines: dict[tuple[UUID, UUID], ReservationLine] = {}
+        self._dropped_lines: list[int] = []
         self._movements: list[StockMovement] = []
         self._outgoing: list[Outgoing] = []
 
@@ -96,18 +121,33 @@ class Work:
             available = {line.product_id: self._balances[line.product_id].available for line in request.lines}
             wanted = {line.product_id: line.quantity for line in request.lines}
             promise = first_promise(wanted, available, hold_parts=request.hold_parts)
-        elif reservation.status == ReservationStatus.WAITING:
-            promise = self._what_is_there_for(reservation)
-        elif reservation.status == ReservationStatus.ACCEPTED:
-            promise = {}
-        else:  # shipped: whoever asks was answered long ago
-            return
+        elif reservation.status in ENDED or request.revision < reservation.revision:
+            return  # whoever asks was answered long ago, or asks something newer
+        else:
+            if request.revision > reservation.revision:
+                self._change(reservation, request)
+            promise = self._what_is_there_for(reservation) if reservation.status == ReservationStatus.WAITING else {}
         reservation.request = request.request
         self._changed[reservation.id] = reservation
         for product_id, quantity in promise.items():
             self._hold(reservation, product_id, quantity)
         if not self._announce_if_complete(reservation):
             self._tell(ReservationRejected(**_echo(reservation), missing=self._missing(reservation)))
+
+    def release(self, reservation_id: UUID) -> None:
+        reservation = self._reservations.get(reservation_id)
+        if reservation is None:  # its request may still come, or never will: the tombstone is the answer
+            reservation = Reservation(id=reservation_id, revision=0, request=0, priority=0, placed_at=self._now)
+        elif reservation.status == ReservationStatus.SHIPPED:
+            raise UnexpectedMessage(f"Reservation {reservation_id} cannot be released: it was shipped.")
+        elif reservation.status == ReservationStatus.RELEASED:
+            return
+        reservation.status = ReservationStatus.RELEASED
+        self._reservations[reservation_id] = self._changed[reservation_id] = reservation
+        lines = self._lines[reservation_id].values()
+        for line in lines:
+            self._waits[line.product_id].pop(reservation_id, None)
+        self._serve_with([line.product_id for line in lines if self._let_go(reservation, line, line.held)])
 
     def receive(self, receipt: GoodsReceived) -> None:
         quantities, pegs = what_arrives([receipt])
@@ -132,12 +172,36 @@ class Work:
         if adjustment.quantity > 0:
             self._serve_who_waits(adjustment.product_id, {})
 
+    def reverse(self, reversal: Reversal) -> None:
+        balance = self._balances[reversal.product_id]
+        if balance.available < reversal.quantity:
+            raise GoodsPromisedOrGone(balance, reversal.quantity)
+        self._move(
+            Movement.REVERSED,
+            reversal.product_id,
+            -reversal.quantity,
+            0,
+            document=reversal.id,
+            corrects=reversal.receipt_id,
+            reason=reversal.reason,
+        )
+        balance.change(-reversal.quantity)
+        self._tell(
+            ReverseReceipt(
+                reversal_id=reversal.id,
+                receipt_id=reversal.receipt_id,
+                product=ProductQuantity(product_id=reversal.product_id, quantity=reversal.quantity),
+                reason=reversal.reason,
+                by=self._by,
+            )
+        )
+
     def ship(self, reservation_id: UUID) -> None:
         reservation = self._reservations.get(reservation_id)
-        if reservation is None or reservation.status == ReservationStatus.WAITING:
-            raise UnexpectedMessage(f"Reservation {reservation_id} cannot be shipped: it was not accepted.")
-        if reservation.status == ReservationStatus.SHIPPED:
+        if reservation and reservation.status == ReservationStatus.SHIPPED:
             return
+        if reservation is None or reservation.status != ReservationStatus.ACCEPTED:
+            raise UnexpectedMessage(f"Reservation {reservation_id} cannot be shipped: Stock did not accept it, or released it.")
         for line in self._lines[reservation_id].values():
             self._balances[line.product_id].ship(line.held)
             self._move(Movement.SHIPPED, line.product_id, -line.held, -line.held, document=reservation_id)
@@ -147,10 +211,12 @@ class Work:
     def save(self) -> None:
         moved = {movement.product_id for movement in self._movements}
         save_rows([balance for balance in self._balances.values() if balance.product_id in moved], ["on_hand", "reserved"])
-        save_rows(list(self._changed.values()), ["status", "request"])
+        save_rows(list(self._changed.values()), ["status", "revision", "request"])
         lines = self._changed_lines.values()
+        if self._dropped_lines:
+            ReservationLine.objects.filter(pk__in=self._dropped_lines).delete()
         ReservationLine.objects.bulk_create(line for line in lines if line.pk is None)
-        save_rows([line for line in lines if line.pk is not None], ["held"])
+        save_rows([line for line in lines if line.pk is not None], ["quantity", "held"])
         StockMovement.objects.bulk_create(self._movements)
         publish(self._outgoing)
 
@@ -183,10 +249,39 @@ class Work:
         )
         self._reservations[reservation.id] = reservation
         for line in request.lines:
-            row = ReservationLine(reservation=reservation, product_id=line.product_id, quantity=line.quantity)
-            self._lines[reservation.id][line.product_id] = self._changed_lines[reservation.id, line.product_id] = row
+            self._add_line(reservation, line)
         self._note_waits(reservation)
         return reservation
+
+    def _add_line(self, reservation: Reservation, line: ProductQuantity) -> None:
+        row = ReservationLine(reservation=reservation, product_id=line.product_id, quantity=line.quantity)
+        self._lines[reservation.id][line.product_id] = self._changed_lines[reservation.id, line.product_id] = row
+
+    def _change(self, reservation: Reservation, request: MakeReservation) -> None:
+        """Want what the request wants; keep as much of what is held as that is, and let go of the rest."""
+        reservation.revision = request.revision
+        reservation.status = ReservationStatus.WAITING
+        wanted = {line.product_id: line for line in request.lines}
+        lines = self._lines[reservation.id]
+        freed = []
+        for product_id, row in list(lines.items()):
+            row.quantity = wanted[product_id].quantity if product_id in wanted else 0
+            if self._let_go(reservation, row, max(row.held - row.quantity, 0)):
+                freed.append(product_id)
+            self._changed_lines[reservation.id, product_id] = row
+            if product_id not in wanted:
+                self._drop_line(reservation, row)
+        for product_id in wanted.keys() - lines.keys():
+            self._add_line(reservation, wanted[product_id])
+        self._note_waits(reservation)
+        self._serve_with(freed)
+
+    def _drop_line(self, reservation: Reservation, row: ReservationLine) -> None:
+        del self._lines[reservation.id][row.product_id]
+        del self._changed_lines[reservation.id, row.product_id]
+        self._waits[row.product_id].pop(reservation.id, None)
+        if row.pk is not None:
+            self._dropped_lines.append(row.pk)
 
     def _note_waits(self, reservation: Reservation) -> None:
         if reservation.status == ReservationStatus.WAITING:
@@ -223,6 +318,20 @@ class Work:
         self._move(Movement.PROMISED, product_id, 0, quantity, document=reservation.id)
         self._note_wait(reservation, line)
 
+    def _let_go(self, reservation: Reservation, line: ReservationLine, quantity: int) -> bool:
+        """Give up so much of what a line holds; returns whether that is anything."""
+        if not quantity:
+            return False
+        line.held -= quantity
+        self._changed_lines[reservation.id, line.product_id] = line
+        self._balances[line.product_id].release(quantity)
+        self._move(Movement.RELEASED, line.product_id, 0, -quantity, document=reservation.id)
+        return True
+
+    def _serve_with(self, freed: Iterable[UUID]) -> None:
+        for product_id in freed:
+            self._serve_who_waits(product_id, {})
+
     def _announce_if_complete(self, reservation: Reservation) -> bool:
         if self._missing(reservation):
             return False
@@ -238,7 +347,17 @@ class Work:
             if line.missing
         )
 
-    def _move(self, kind: Movement, product_id: UUID, on_hand: int, reserved: int, *, document: UUID, reason: str = "") -> None:
+    def _move(
+        self,
+        kind: Movement,
+        product_id: UUID,
+        on_hand: int,
+        reserved: int,
+        *,
+        document: UUID,
+        corrects: UUID | None = None,
+        reason: str = "",
+    ) -> None:
         self._movements.append(
             StockMovement(
                 kind=kind,
@@ -246,6 +365,7 @@ class Work:
                 on_hand=on_hand,
                 reserved=reserved,
                 document=document,
+                corrects=corrects,
                 reason=reason,
                 message_id=self.cause,
                 by=self._by,

@@ -13,12 +13,13 @@ from django.test import Client
 from django.urls import reverse
 
 from orderflow.messaging.publishing import Outgoing, publish
+from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder
-from purchase.services import Arrival, receive_goods
+from purchase.services import Arrival, NewPurchaseOrder, close_short, create_purchase_orders, receive_goods
 from sales.models import OrderStatus, SalesOrder
 from sales.services import NewOrder, place_orders
 from stock.contract import ShipReservation
-from stock.services import Adjustment, adjust_stock
+from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
 from tests.conftest import lines, product, settle
 
 Line = tuple[UUID | str, object]  # a product and a quantity, as somebody gives them
@@ -109,6 +110,18 @@ def business(turns: int) -> None:
         receive_goods([Arrival(purchase_order_id=purchase_of(waiting), lines=lines(table=1))], by="anna")
         settle()
         dead_letter_about(waiting)
+        closed_short_after_a_reversal()
+
+
+def closed_short_after_a_reversal() -> None:
+    """Of five lamps that nobody waits for two came, three were counted, and the rest will not come."""
+    lamps = PeggedQuantity(product_id=product("lamp"), quantity=5)
+    [order] = create_purchase_orders([NewPurchaseOrder(lines=[lamps])])
+    [receipt] = receive_goods([Arrival(purchase_order_id=order.id, lines=lines(lamp=3))], by="anna")
+    settle()
+    reverse_receipt(Reversal(receipt_id=receipt.id, product_id=lamps.product_id, quantity=1, reason="miscounted"), by="anna")
+    close_short([order.id], by="anna", reason="sold out")
+    settle()
 
 
 def purchase_of(order: SalesOrder) -> UUID:

@@ -9,7 +9,6 @@ from django.db import OperationalError
 from django.db.models import Sum
 
 from orderflow.catalog.quantities import ProductQuantity
-from purchase import services
 from purchase.contract import GoodsReceived, PeggedQuantity
 from purchase.models import PurchaseOrder, PurchaseOrderLine, PurchaseOrderQuerySet, Receipt, ReceiptLine
 from purchase.receiving import MoreThanOrdered, NothingOutstanding
@@ -20,13 +19,14 @@ from purchase.services import (
     create_purchase_orders,
     receive_goods,
 )
+from purchase.services.work import Work
 from tests.concurrency.conftest import announced
 from tests.concurrency.threads import Act, locked_in_opposite_orders, meet, pile_up, refused, without_locks
 from tests.conftest import lines
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
-WRITING = (services._Receiving, "save")  # everything is locked and decided, nothing is written
+WRITING = (Work, "save")  # everything is locked and decided, nothing is written
 ORDER_INSERTED = (PurchaseOrderLine.objects, "bulk_create")  # and not committed
 RECEIPT_INSERTED = (ReceiptLine.objects, "bulk_create")  # and not committed
 

@@ -10,10 +10,10 @@ from django.utils import timezone
 from orderflow.messaging.messages import Received
 from orderflow.messaging.publishing import Outgoing, publish
 from purchase.contract import GoodsReceived
-from sales import services
 from sales.contract import SalesOrderCreated, SalesOrderDelivered
 from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, OrderStatusQuerySet, SalesOrder
 from sales.services import NewOrder, OrderTaken, advance, deliver_orders, place_orders
+from sales.services.work import Work
 from stock.contract import MakeReservation, ShipReservation
 from tests.concurrency.conftest import announced, put_on_the_shelf
 from tests.concurrency.threads import Act, locked_in_opposite_orders, meet, pile_up, refused, without_locks
@@ -21,7 +21,7 @@ from tests.conftest import lines, settle
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
-WRITING = (services._Work, "save")  # everything is locked and decided; a new order is inserted, but not committed
+WRITING = (Work, "save")  # everything is locked and decided; a new order is inserted, but not committed
 
 
 # -- delivering -----------------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def placing(order: NewOrder) -> Act:
 def closing(sales_order: UUID) -> Act:
     """The process manager with the word that all goods are there, which it hears after Stock's; without the consumer's lock."""
     bought = uuid4()
-    OrderPurchase.objects.create(purchase_order_id=bought, status_id=sales_order, ordered_at=timezone.now())
+    OrderPurchase.objects.create(purchase_order_id=bought, status_id=sales_order, request=1, ordered_at=timezone.now())
     received = GoodsReceived(purchase_order_id=bought, receipt_id=uuid4(), lines=(), complete=True)
     with transaction.atomic():
         [stored] = publish([Outgoing(message=received)])

@@ -179,8 +179,8 @@ FAULTS: dict[str, tuple[Callable[[dict[str, UUID]], None], str]] = {
     "a purchase order was lost": (_lose_the_purchase_order, "who awaits goods has them on order"),
     "goods received were lost": (_lose_goods_received, "what Purchase received is what Stock booked"),
     "goods received were discarded": (_discard_goods_received, "what Purchase received is what Stock booked"),
-    "a closed purchase is thought open": (_lose_goods_received, "whose purchase order has arrived knows it"),
-    "one shortage was bought twice": (_buy_twice, "bought was what Stock said was missing, once for each shortage"),
+    "a closed purchase is thought open": (_lose_goods_received, "whose purchase order is closed knows it"),
+    "one shortage was bought twice": (_buy_twice, "never more was bought than Stock said was missing"),
     "more was ordered than was asked for": (_order_more, "every automatic purchase order was asked for"),
     "a dead letter": (_leave_a_dead_letter, "no dead letter waits for a person"),
 }

@@ -44,7 +44,7 @@ def test_it_tells_everything_in_order() -> None:
         "CreatePurchaseOrder",
         "GoodsReceived",
         "→ awaiting stock reservation",
-        "RetryReservation in 2 s",
+        "RetryReservation request 2, in 2 s",
         "promised 3 × chair",
         "ReservationAccepted request 1",
         "→ deliverable",

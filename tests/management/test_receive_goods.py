@@ -6,10 +6,10 @@ import pytest
 from django.core.management import call_command
 
 from orderflow.management.commands import receive_goods as command
-from purchase import services
 from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder, PurchaseOrderLine, Receipt
 from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders, receive_goods
+from purchase.services.work import Work
 from tests.concurrency.threads import meet
 from tests.conftest import lines, product
 from tests.management import refusal, run
@@ -87,7 +87,9 @@ def test_it_rejects_a_purchase_order_that_is_complete_and_receives_none_of_the_o
 
     error = refusal("receive_goods", "PO-1", "PO-2")
 
-    assert error == "Purchase order PO-2 is complete: nothing of it is still to come."
+    assert (
+        error == "Purchase order PO-2 is complete: nothing of it is still to come. Book what is too much as a stock adjustment."
+    )
     assert received() == {"PO-2": {"desk": 1}}
 
 
@@ -203,7 +205,7 @@ def test_what_somebody_else_is_just_receiving_is_waited_for_and_not_received_twi
     order = ordered("PO-1", chair=3)
     somebody_else = partial(receive_goods, [Arrival(purchase_order_id=order.id)])
 
-    meeting = meet(somebody_else, partial(run, "receive_goods", "--all-open"), at=(services._Receiving, "save"))
+    meeting = meet(somebody_else, partial(run, "receive_goods", "--all-open"), at=(Work, "save"))
 
     assert meeting.second_waited
     assert meeting.second == "0 units received, of 0 purchase orders.\n"

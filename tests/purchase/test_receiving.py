@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from purchase.receiving import MAY_RECEIVE, MoreThanOrdered, NothingOutstanding, NotOnTheOrder, Outstanding, Status, receive
+from orderflow.refusals import Conflict
+from purchase.receiving import Act, MoreThanOrdered, NotOnTheOrder, Outstanding, Status, decide, receive, status_of
 
 CHAIR, DESK = UUID(int=101), UUID(int=102)
 
@@ -13,14 +14,37 @@ def line(product: UUID, quantity: int, received: int = 0) -> Outstanding:
     return Outstanding(product_id=product, sku="CHAIR" if product == CHAIR else "DESK", quantity=quantity, received=received)
 
 
+REFUSED = "refused"
+OPEN, PARTIALLY, RECEIVED, SHORT, CANCELLED = Status
+TABLE: dict[Act, dict[Status, Status | str]] = {
+    Act.RECEIVE: {OPEN: PARTIALLY, PARTIALLY: PARTIALLY, RECEIVED: REFUSED, SHORT: REFUSED, CANCELLED: REFUSED},
+    Act.CANCEL: {OPEN: CANCELLED, PARTIALLY: REFUSED, RECEIVED: REFUSED, SHORT: REFUSED, CANCELLED: CANCELLED},
+    Act.GIVE_UP: {OPEN: CANCELLED, PARTIALLY: PARTIALLY, RECEIVED: RECEIVED, SHORT: SHORT, CANCELLED: CANCELLED},
+    Act.CLOSE_SHORT: {OPEN: SHORT, PARTIALLY: SHORT, RECEIVED: REFUSED, SHORT: SHORT, CANCELLED: REFUSED},
+}
+
+
 @pytest.mark.parametrize("status", Status)
-def test_every_status_says_whether_goods_may_be_received(status: Status) -> None:
-    if MAY_RECEIVE[status]:
-        assert receive(status, [line(CHAIR, 2)], None, reference="P-1") == (Status.RECEIVED, [2])
+@pytest.mark.parametrize("act", Act)
+def test_every_cell_of_the_table(act: Act, status: Status) -> None:
+    if TABLE[act][status] == REFUSED:
+        with pytest.raises(Conflict, match="Purchase order P-1 "):
+            decide(status, act, reference="P-1")
     else:
-        assert status == Status.RECEIVED
-        with pytest.raises(NothingOutstanding, match="P-1 is complete"):
-            receive(status, [line(CHAIR, 2, received=2)], None, reference="P-1")
+        assert decide(status, act, reference="P-1") == TABLE[act][status]
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "cure"),
+    [
+        (Act.RECEIVE, RECEIVED, "is complete.*as a stock adjustment"),
+        (Act.RECEIVE, CANCELLED, "was cancelled.*as a stock adjustment"),
+        (Act.CANCEL, PARTIALLY, "a part of it has arrived. Close it short instead"),
+    ],
+)
+def test_a_refusal_says_what_to_do_instead(act: Act, status: Status, cure: str) -> None:
+    with pytest.raises(Conflict, match=cure):
+        decide(status, act, reference="P-1")
 
 
 def test_no_quantities_means_everything_that_is_still_to_come() -> None:
@@ -51,3 +75,28 @@ def test_it_rejects_more_than_was_ordered() -> None:
 def test_it_rejects_what_was_not_ordered_at_all() -> None:
     with pytest.raises(NotOnTheOrder, match="P-1 has no line of"):
         receive(Status.OPEN, [line(CHAIR, 5)], {CHAIR: 1, DESK: 1}, reference="P-1")
+
+
+def test_more_than_was_ordered_may_come_up_to_the_tolerance_of_each_line() -> None:
+    lines = [line(CHAIR, 10, received=8), line(CHAIR, 5)]
+    assert receive(PARTIALLY, lines, {CHAIR: 8}, reference="P-1", tolerance=20) == (RECEIVED, [3, 5])
+    assert receive(PARTIALLY, lines, {CHAIR: 10}, reference="P-1", tolerance=20) == (RECEIVED, [4, 6])
+    with pytest.raises(MoreThanOrdered, match=r"only 7 × CHAIR are still to come \(and 3 more are tolerated\), not 11"):
+        receive(PARTIALLY, lines, {CHAIR: 11}, reference="P-1", tolerance=20)
+
+
+def test_what_came_too_much_before_is_not_tolerated_again() -> None:
+    lines = [line(CHAIR, 10, received=11), line(DESK, 1)]
+    assert receive(PARTIALLY, lines, {CHAIR: 1}, reference="P-1", tolerance=20) == (PARTIALLY, [1, 0])
+    with pytest.raises(MoreThanOrdered, match="only 0 × CHAIR are still to come"):
+        receive(PARTIALLY, lines, {CHAIR: 2}, reference="P-1", tolerance=20)
+
+
+def test_too_much_of_one_product_does_not_make_up_for_another() -> None:
+    lines = [line(CHAIR, 10), line(DESK, 1)]
+    assert receive(OPEN, lines, {CHAIR: 12}, reference="P-1", tolerance=20) == (PARTIALLY, [12, 0])
+
+
+@pytest.mark.parametrize(("received", "status"), [(0, OPEN), (4, PARTIALLY), (5, RECEIVED), (6, RECEIVED)])
+def test_the_status_after_a_reversal_fits_what_is_left(received: int, status: Status) -> None:
+    assert status_of([line(CHAIR, 5, received=received)]) == status

@@ -4,8 +4,9 @@ import pytest
 
 from orderflow.catalog.quantities import NoLines, ProductQuantity, QuantityOutOfRange
 from orderflow.messaging.models import StoredMessage
+from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder
-from purchase.services import Arrival, receive_goods
+from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders, receive_goods
 from sales.models import OrderPurchase, OrderStatus, SalesOrder, SalesOrderLine
 from sales.process_manager import OrderCannotBeDelivered
 from sales.services import NewOrder, NoSuchOrder, OrderTaken, deliver_orders, place_orders
@@ -101,8 +102,7 @@ def test_a_purchase_order_that_no_sales_order_waits_for_is_none_of_sales_busines
     place_orders([NewOrder(lines=lines(chair=3))])
     settle()
     before = list(OrderStatus.objects.values())
-    bought = PurchaseOrder.objects.create(reference="P-1")
-    bought.lines.create(product_id=product("lamp"), quantity=1)
+    [bought] = create_purchase_orders([NewPurchaseOrder(lines=[PeggedQuantity(product_id=product("lamp"), quantity=1)])])
     receive_goods([Arrival(purchase_order_id=bought.id)])
     settle()
     assert list(OrderStatus.objects.values()) == before

@@ -176,7 +176,7 @@ def test_shipping_takes_the_goods_off_the_shelf_once() -> None:
 def test_it_rejects_shipping_what_was_not_promised() -> None:
     order = uuid4()
     hear(request(order, chair=3), ShipReservation(reservation_id=order))
-    assert "was not accepted" in Delivery.objects.get(consumer="stock").last_error
+    assert "cannot be shipped" in Delivery.objects.get(consumer="stock").last_error
 
 
 def test_goods_that_are_found_serve_who_waits() -> None:

@@ -1,0 +1,259 @@
+"""What can be done with sales orders, each in one transaction.
+
+People place, deliver, cancel and change them, or have it tried again; messages and the clock advance their processes.
+"""
+
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from orderflow.catalog.quantities import ProductQuantity, checked_lines
+from orderflow.database import by_id, once_more_if_taken, refuse_taken_references, save_rows
+from orderflow.messaging.messages import Message, Received, UnexpectedMessage
+from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.refusals import Conflict, NotFound
+from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort, PurchaseOrderOverdue
+from sales.contract import SalesOrderCreated
+from sales.models import OrderPurchase, OrderStatus, SalesOrder, SalesOrderLine
+from sales.process_manager import Cancel, Change, Deliver, LimitPassed, RetryReservation, State, TryAgain
+from sales.services.work import Lines, Work
+from stock.contract import ReservationAccepted, ReservationRejected
+
+MARKED_AT_ONCE = 500  # orders that are marked overdue in one transaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewOrder:
+    """A sales order to place. What is not given is made up: an id, a reference from it, the time, the default delivery."""
+
+    lines: Sequence[ProductQuantity]
+    id: UUID = field(default_factory=uuid.uuid4)
+    reference: str = ""
+    customer: str = ""
+    priority: int = 0
+    delivery: str = ""
+    placed_at: datetime = field(default_factory=timezone.now)
+
+
+class OrderTaken(Conflict):
+    code = "order_taken"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is another sales order with the {what}. Nothing was placed: choose a different one.")
+
+
+class NoSuchOrder(NotFound):
+    code = "no_such_order"
+
+    def __init__(self, sales_order_id: UUID) -> None:
+        super().__init__(f"There is no sales order {sales_order_id}.")
+
+
+class OrderWasChanged(Conflict):
+    code = "order_was_changed"
+
+    def __init__(self, reference: str, revision: int) -> None:
+        super().__init__(
+            f"Sales order {reference} was changed meanwhile: it is at revision {revision}. Look at it, and change it again."
+        )
+
+
+@once_more_if_taken
+def place_orders(orders: Sequence[NewOrder], *, by: str = "") -> list[SalesOrder]:
+    """Accept sales orders, all or none, and set their processes going.
+
+    An order whose id exists with the same content is the same order: it is returned as it is. Raises `OrderTaken` for an id or
+    a reference that belongs to another one, `NoLines`, `QuantityOutOfRange`.
+    """
+    distinct = by_id(orders, OrderTaken)
+    lines = {order.id: checked_lines(order.lines) for order in distinct.values()}
+    known = _placed_before(distinct, lines)
+    placed = {order.id: _new_row(order) for order in distinct.values() if order.id not in known}
+    _insert(placed, lines)
+    created = [SalesOrderCreated(sales_order_id=row.id, reference=row.reference, lines=lines[row.id]) for row in placed.values()]
+    message_ids = publish([Outgoing(message=event) for event in created])
+    work = Work([OrderStatus(order=row, state=State.NEW) for row in placed.values()], lines=lines)
+    for message_id, event in zip(message_ids, created, strict=True):
+        work.apply(event.sales_order_id, event, message_id=message_id, by=by)
+    work.save()
+    return [known.get(order.id) or placed[order.id] for order in orders]
+
+
+def deliver_orders(sales_order_ids: Collection[UUID], *, by: str) -> None:
+    """Deliver orders that are deliverable, all or none; delivering one again changes nothing. Locks their `OrderStatus` rows.
+
+    Raises `OrderCannotBeDelivered`, `NoSuchOrder`.
+    """
+    _decide(sales_order_ids, lambda order: Deliver(reference=order.reference), by=by)
+
+
+def cancel_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
+    """Cancel orders that are not delivered, all or none; cancelling one again changes nothing. Locks their `OrderStatus` rows.
+
+    What they hold goes to those who wait. What is on order for them is cancelled if nothing of it has arrived, or kept
+    (`ORDERFLOW_CANCEL_PURCHASES`). Raises `OrderCannotBeCancelled`, `NoSuchOrder`.
+    """
+    _decide(sales_order_ids, lambda order: Cancel(reference=order.reference), by=by, reason=reason)
+
+
+def try_again(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
+    """Have what is missing bought once more for orders that need attention, all or none. Locks their `OrderStatus` rows.
+
+    Raises `NothingToTryAgain`, `NoSuchOrder`.
+    """
+    _decide(sales_order_ids, lambda order: TryAgain(reference=order.reference), by=by, reason=reason)
+
+
+@transaction.atomic
+def change_order(
+    sales_order_id: UUID, lines: Sequence[ProductQuantity], *, by: str, reason: str = "", revision: int | None = None
+) -> None:
+    """From now on these lines are wanted, and no others. The same as before changes nothing. Locks the `OrderStatus` row.
+
+    With `revision` only if that is still the order's. Raises `OrderCannotBeChanged`, `OrderWasChanged`, `NoSuchOrder`, `NoLines`,
+    `QuantityOutOfRange`.
+    """
+    wanted = checked_lines(lines)
+    work = Work.on(OrderStatus.objects.filter(order=sales_order_id).locked())
+    if sales_order_id not in work.statuses:
+        raise NoSuchOrder(sales_order_id)
+    order = work.statuses[sales_order_id].order
+    if set(order.ordered()) == set(wanted):
+        return
+    if revision is not None and revision != order.revision:
+        raise OrderWasChanged(order.reference, order.revision)
+    work.apply(sales_order_id, Change(reference=order.reference, lines=wanted), by=by, reason=reason)
+    _replace_lines(order, wanted)
+    work.save()
+
+
+@transaction.atomic
+def mark_overdue() -> int:
+    """Tell some of the processes that are in their state for longer than its limit (settings); returns how many it were.
+
+    Locks their `OrderStatus` rows.
+    """
+    late = Q(pk=None)
+    for state, limit in settings.ORDERFLOW_LIMITS.items():
+        if limit:
+            late |= Q(state=State(state), since__lte=timezone.now() - limit)
+    work = Work.on(OrderStatus.objects.filter(late, overdue=False).locked()[:MARKED_AT_ONCE])
+    for sales_order_id in work.statuses:
+        work.apply(sales_order_id, LimitPassed())
+    work.save()
+    return len(work.statuses)
+
+
+def advance(batch: Sequence[Received]) -> None:
+    """Sales as a consumer: fold a batch of messages into the processes they are about, inside the drain's transaction.
+
+    Locks their `OrderStatus` rows in one pass, by id. Raises `UnexpectedMessage`.
+    """
+    owners = _owners_of_purchases(batch)
+    about = [(received, _sales_order_id(received.message, owners)) for received in batch]
+    work = Work.on(OrderStatus.objects.filter(order_id__in={order_id for _, order_id in about if order_id}).locked())
+    work.prepare_retries(batch)
+    for received, sales_order_id in about:
+        if sales_order_id:  # a purchase order that no sales order waits for is none of Sales' business
+            work.apply(sales_order_id, received.message, message_id=received.id)
+    work.save()
+
+
+@transaction.atomic
+def _decide(sales_order_ids: Collection[UUID], wish: Callable[[SalesOrder], object], *, by: str, reason: str = "") -> None:
+    """A person wants the same of several orders."""
+    work = Work.on(OrderStatus.objects.filter(order_id__in=sales_order_ids).locked())
+    for sales_order_id in sales_order_ids:
+        if sales_order_id not in work.statuses:
+            raise NoSuchOrder(sales_order_id)
+        work.apply(sales_order_id, wish(work.statuses[sales_order_id].order), by=by, reason=reason)
+    work.save()
+
+
+# -- placing --------------------------------------------------------------------------------------------------------------
+
+
+def _placed_before(orders: Mapping[UUID, NewOrder], lines: Mapping[UUID, Lines]) -> dict[UUID, SalesOrder]:
+    known = SalesOrder.objects.prefetch_related("lines").in_bulk(orders)
+    for order_id, row in known.items():
+        if not _is_the_same(row, orders[order_id], lines[order_id]):
+            raise OrderTaken(f"id {order_id}")
+    return known
+
+
+def _is_the_same(row: SalesOrder, order: NewOrder, lines: Lines) -> bool:
+    """What was made up for want of being given does not count, nor do lines that were changed since."""
+    given = (order.reference or row.reference, order.customer, order.priority, order.delivery or row.delivery)
+    same_lines = row.revision > 1 or set(lines) == set(row.ordered())
+    return same_lines and given == (row.reference, row.customer, row.priority, row.delivery)
+
+
+def _new_row(order: NewOrder) -> SalesOrder:
+    return SalesOrder(
+        id=order.id,
+        reference=order.reference or f"SO-{order.id.hex[:16]}",
+        customer=order.customer,
+        priority=order.priority,
+        delivery=order.delivery or settings.ORDERFLOW_DELIVERY,
+        placed_at=order.placed_at,
+    )
+
+
+def _insert(orders: Mapping[UUID, SalesOrder], lines: Mapping[UUID, Lines]) -> None:
+    refuse_taken_references([order.reference for order in orders.values()], SalesOrder.objects.all(), OrderTaken)
+    SalesOrder.objects.bulk_create(sorted(orders.values(), key=lambda order: order.reference))  # inserts wait for each other
+    SalesOrderLine.objects.bulk_create(
+        SalesOrderLine(order_id=order_id, product_id=line.product_id, quantity=line.quantity)
+        for order_id in orders
+        for line in lines[order_id]
+    )
+
+
+# -- changing -------------------------------------------------------------------------------------------------------------
+
+
+def _replace_lines(order: SalesOrder, wanted: Lines) -> None:
+    rows = {row.product_id: row for row in order.lines.all()}
+    quantities = {line.product_id: line.quantity for line in wanted}
+    SalesOrderLine.objects.filter(pk__in=[row.pk for product_id, row in rows.items() if product_id not in quantities]).delete()
+    kept = [row for product_id, row in rows.items() if product_id in quantities]
+    for row in kept:
+        row.quantity = quantities[row.product_id]
+    save_rows(kept, ["quantity"])
+    SalesOrderLine.objects.bulk_create(
+        SalesOrderLine(order=order, product_id=product_id, quantity=quantity)
+        for product_id, quantity in quantities.items()
+        if product_id not in rows
+    )
+
+
+# -- messages -------------------------------------------------------------------------------------------------------------
+
+AboutPurchase = GoodsReceived | PurchaseOrderCancelled | PurchaseOrderClosedShort | PurchaseOrderOverdue
+
+
+def _owners_of_purchases(batch: Sequence[Received]) -> dict[UUID, UUID]:
+    """The sales orders that these purchase orders were made for."""
+    told_of = {received.message.purchase_order_id for received in batch if isinstance(received.message, AboutPurchase)}
+    if not told_of:
+        return {}
+    return dict(OrderPurchase.objects.filter(pk__in=told_of).values_list("purchase_order_id", "status_id"))
+
+
+def _sales_order_id(message: Message, owners: Mapping[UUID, UUID]) -> UUID | None:
+    """The sales order that a message is about; None where it is about a purchase order that no sales order waits for."""
+    match message:
+        case ReservationAccepted() | ReservationRejected():
+            return message.reservation_id
+        case RetryReservation():
+            return message.sales_order_id
+        case GoodsReceived() | PurchaseOrderCancelled() | PurchaseOrderClosedShort() | PurchaseOrderOverdue():
+            return owners.get(message.purchase_order_id)
+    raise UnexpectedMessage(f"Sales does not handle {type(message).__name__}.")

@@ -1,0 +1,187 @@
+"""The process manager at work: processes being advanced in one transaction."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from orderflow.catalog.quantities import ProductQuantity
+from orderflow.database import save_rows
+from orderflow.messaging.consuming import not_handled
+from orderflow.messaging.messages import Message, Received, UnexpectedMessage
+from orderflow.messaging.publishing import Outgoing, publish
+from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort
+from sales.models import (
+    DeliveryChoice,
+    OrderPurchase,
+    OrderPurchaseLine,
+    OrderStatus,
+    OrderStatusChange,
+    SalesOrder,
+)
+from sales.process_manager import AG, CancelPurchases, Facts, OwnPurchase, Process, RetryReservation, State, decide
+
+STOCK = "stock"  # the consumer that retries wait for
+
+Lines = tuple[ProductQuantity, ...]
+
+
+class Work:
+    """Processes being advanced in one transaction: loaded once, folded in memory, written once."""
+
+    def __init__(
+        self,
+        statuses: Iterable[OrderStatus],
+        *,
+        purchases: Iterable[OrderPurchase] = (),
+        lines: Mapping[UUID, Lines] | None = None,
+    ) -> None:
+        self.now = timezone.now()
+        self.statuses = {status.order_id: status for status in statuses}
+        self._purchases: dict[UUID, dict[UUID, OrderPurchase]] = {order_id: {} for order_id in self.statuses}
+        for purchase in purchases:
+            self._purchases[purchase.status_id][purchase.purchase_order_id] = purchase
+        ordered = self._ordered()
+        self._processes = {order_id: self._process(status, ordered) for order_id, status in self.statuses.items()}
+        self._lines = lines or {}
+        self._not_handled_by_stock: set[int] = set()
+        self._changed: dict[UUID, OrderStatus] = {}
+        self._changed_orders: dict[UUID, SalesOrder] = {}
+        self._changed_purchases: dict[UUID, OrderPurchase] = {}
+        self._new_purchase_lines: list[OrderPurchaseLine] = []
+        self._history: list[OrderStatusChange] = []
+        self._outgoing: list[Outgoing] = []
+
+    @classmethod
+    def on(cls, locked: Iterable[OrderStatus]) -> "Work":
+        locked = list(locked)
+        return cls(locked, purchases=OrderPurchase.objects.filter(status__in=locked).order_by("request"))
+
+    def prepare_retries(self, batch: Sequence[Received]) -> None:
+        """Look up, for the whole batch, what its retries ask: how far Stock is, and what was ordered."""
+        retried = [each.message.sales_order_id for each in batch if isinstance(each.message, RetryReservation)]
+        if not retried:
+            return
+        closing = [each.closed_by for own in self._purchases.values() for each in own.values() if each.closed_by]
+        news = (GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort)
+        arriving = [each.id for each in batch if isinstance(each.message, news)]
+        self._not_handled_by_stock = not_handled(STOCK, [*closing, *arriving])
+        orders = SalesOrder.objects.filter(id__in=retried).prefetch_related("lines")
+        self._lines = {order.id: order.ordered() for order in orders}
+
+    def apply(
+        self, sales_order_id: UUID, message: object, *, message_id: int | None = None, by: str = "", reason: str = ""
+    ) -> None:
+        """Decide, and remember the decision for `save()`."""
+        if sales_order_id not in self._processes:
+            raise UnexpectedMessage(f"There is no sales order {sales_order_id}.")
+        before = self._processes[sales_order_id]
+        decision = decide(before, message, self._facts(sales_order_id))
+        self._processes[sales_order_id] = decision.process
+        for was, entered in zip([before.state, *decision.entered], decision.entered, strict=False):
+            self._history.append(
+                OrderStatusChange(
+                    status_id=sales_order_id,
+                    from_state=was,
+                    to_state=entered,
+                    message_id=message_id,
+                    by=by,
+                    reason=reason,
+                    at=self.now,
+                )
+            )
+        self._remember_purchases(before, decision.process, message_id)
+        if decision.process != before or decision.entered:
+            self._remember_status(decision.process, moved=bool(decision.entered))
+        self._outgoing += [Outgoing(message=each, caused_by=message_id, countdown=_countdown(each)) for each in decision.messages]
+
+    def save(self) -> None:
+        fields = ["state", "since", "request", "purchase_order_id", "times_bought", "needs_attention", "overdue"]
+        save_rows(list(self._changed_orders.values()), ["revision"])
+        save_rows(list(self._changed.values()), fields)
+        save_rows(list(self._changed_purchases.values()), ["closed_by"])
+        OrderPurchaseLine.objects.bulk_create(self._new_purchase_lines)
+        OrderStatusChange.objects.bulk_create(self._history)
+        publish(self._outgoing)
+
+    def _facts(self, sales_order_id: UUID) -> Facts:
+        closed_by = {purchase.closed_by for purchase in self._purchases[sales_order_id].values()}
+        return Facts(
+            new_purchase_order_id=uuid.uuid4(),
+            lines=self._lines.get(sales_order_id, ()),
+            stock_has_caught_up=not closed_by & self._not_handled_by_stock,
+            hold_parts=settings.ORDERFLOW_BUY == "shortage",
+            first_countdown=settings.ORDERFLOW_FIRST_COUNTDOWN,
+            longest_countdown=settings.ORDERFLOW_LONGEST_COUNTDOWN,
+            repurchases=settings.ORDERFLOW_REPURCHASES,
+            cancel_purchases=CancelPurchases(settings.ORDERFLOW_CANCEL_PURCHASES),
+        )
+
+    def _ordered(self) -> Mapping[UUID, Lines]:
+        """What was ordered with the purchase orders that are open."""
+        still_open = [each.pk for own in self._purchases.values() for each in own.values() if each.closed_by is None]
+        ordered: dict[UUID, Lines] = defaultdict(tuple)
+        if still_open:
+            for line in OrderPurchaseLine.objects.filter(purchase__in=still_open):
+                ordered[line.purchase_id] += (ProductQuantity(product_id=line.product_id, quantity=line.quantity),)
+        return ordered
+
+    def _process(self, status: OrderStatus, ordered: Mapping[UUID, Lines]) -> Process:
+        own = self._purchases[status.order_id].values()
+        return Process(
+            sales_order_id=status.order_id,
+            automatic=status.order.delivery == DeliveryChoice.AUTOMATIC,
+            priority=status.order.priority,
+            placed_at=status.order.placed_at,
+            state=State(status.state),
+            revision=status.order.revision,
+            request=status.request,
+            times_bought=status.times_bought,
+            open_purchases=tuple(
+                OwnPurchase(purchase_order_id=each.pk, lines=ordered[each.pk]) for each in own if each.closed_by is None
+            ),
+            needs_attention=status.needs_attention,
+            overdue=status.overdue,
+        )
+
+    def _remember_status(self, process: Process, *, moved: bool) -> None:
+        status = self.statuses[process.sales_order_id]
+        if moved:
+            status.since = self.now
+        status.state = process.state
+        status.request = process.request
+        status.purchase_order_id = process.open_purchases[-1].purchase_order_id if process.state == AG else None
+        status.times_bought = process.times_bought
+        status.needs_attention = process.needs_attention
+        status.overdue = process.overdue
+        self._changed[status.order_id] = status
+        if status.order.revision != process.revision:
+            status.order.revision = process.revision
+            self._changed_orders[status.order_id] = status.order
+
+    def _remember_purchases(self, before: Process, after: Process, message_id: int | None) -> None:
+        own = self._purchases[after.sales_order_id]
+        for bought in after.open_purchases:
+            if bought.purchase_order_id not in own:
+                row = OrderPurchase(
+                    purchase_order_id=bought.purchase_order_id,
+                    status_id=after.sales_order_id,
+                    request=after.request,
+                    ordered_at=self.now,
+                )
+                own[row.pk] = self._changed_purchases[row.pk] = row
+                self._new_purchase_lines += [
+                    OrderPurchaseLine(purchase=row, product_id=line.product_id, quantity=line.quantity) for line in bought.lines
+                ]
+        for was_open in before.open_purchases:
+            if not after.has_open(was_open.purchase_order_id):
+                row = own[was_open.purchase_order_id]
+                row.closed_by = message_id
+                self._changed_purchases[row.pk] = row
+
+
+def _countdown(message: Message) -> float:
+    return message.countdown if isinstance(message, RetryReservation) else 0.0

@@ -1,0 +1,171 @@
+"""Whatever people do, in whichever order messages are handed over: the audit stays clean, and in the end every order has ended.
+
+Each story is drawn from its seed, so a failure can be told again. ORDERFLOW_STORIES=500 tells more of them.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db.models import F, QuerySet, Sum
+from django.utils import timezone
+
+from orderflow.catalog.quantities import ProductQuantity
+from orderflow.console.audit import audit
+from orderflow.messaging import consuming
+from orderflow.messaging.models import Delivery
+from orderflow.messaging.subscriptions import subscription_of
+from orderflow.refusals import Refused
+from purchase.models import PurchaseOrder, PurchaseOrderLine, ReceiptLine
+from purchase.services import Arrival, cancel_purchase_orders, close_short, receive_goods
+from sales.models import OrderStatus, SalesOrder, SalesOrderLine
+from sales.services import NewOrder, cancel_orders, change_order, deliver_orders, place_orders, try_again
+from stock.models import Balance, ReservationLine, StockMovement
+from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
+from tests.conftest import product, settle
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STORIES = int(os.environ.get("ORDERFLOW_STORIES", "12"))
+STEPS = 80
+SKUS = ("chair", "desk", "lamp")
+
+
+class Story:
+    """What may happen next, drawn at random; what is refused did not happen."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self.told: list[str] = []
+        self._acts: list[tuple[int, Callable[[], object]]] = [
+            (8, self.place),
+            (3, self.cancel),
+            (4, self.change),
+            (2, self.deliver),
+            (2, self.try_again),
+            (8, self.receive),
+            (2, self.close_short),
+            (2, self.cancel_purchase_order),
+            (2, self.adjust),
+            (2, self.reverse),
+            (6, self.ring_the_timers),
+            (40, self.hand_over),
+        ]
+
+    def step(self) -> None:
+        weights, acts = zip(*self._acts, strict=True)
+        [act] = self._random.choices(acts, weights)
+        self.told.append(act.__name__)
+        with suppress(Refused):
+            act()
+
+    def place(self) -> None:
+        delivery = self._random.choice(["automatic", "manual"])
+        place_orders([NewOrder(lines=self._lines(), delivery=delivery, priority=self._random.choice([0, 0, 1]))])
+
+    def cancel(self) -> None:
+        cancel_orders([self._sales_order()], by="Ada")
+
+    def change(self) -> None:
+        change_order(self._sales_order(), self._lines(), by="Ada")
+
+    def deliver(self) -> None:
+        deliver_orders([self._sales_order()], by="Ada")
+
+    def try_again(self) -> None:
+        try_again([self._sales_order()], by="Ada")
+
+    def receive(self) -> None:
+        order = self._purchase_order()
+        rows = PurchaseOrderLine.objects.filter(order=order, received__lt=F("quantity"))
+        parts = [(row.product_id, self._random.randint(0, row.quantity - row.received)) for row in rows.order_by("product__sku")]
+        arrived = [ProductQuantity(product_id=each, quantity=quantity) for each, quantity in parts if quantity]
+        receive_goods([Arrival(purchase_order_id=order, lines=arrived if self._random.random() < 0.6 else None)])
+
+    def close_short(self) -> None:
+        close_short([self._purchase_order()], by="Ada")
+
+    def cancel_purchase_order(self) -> None:
+        cancel_purchase_orders([self._purchase_order()], by="Ada")
+
+    def adjust(self) -> None:
+        adjust_stock([Adjustment(product_id=self._product(), quantity=self._random.choice([-2, 1, 4]), reason="")], by="Ada")
+
+    def reverse(self) -> None:
+        rows = list(ReceiptLine.objects.select_related("line").order_by("id"))
+        if rows:
+            row = self._random.choice(rows)
+            reverse_receipt(Reversal(receipt_id=row.receipt_id, product_id=row.line.product_id, quantity=1, reason=""), by="Ada")
+
+    def ring_the_timers(self) -> None:
+        Delivery.objects.filter(attempts=0).update(due_at=timezone.now())
+
+    def hand_over(self) -> None:
+        """One batch, to one consumer."""
+        subscription = subscription_of(self._random.choice(["sales", "stock", "purchase"]))
+        consuming._handle_batch(subscription, self._random.randint(1, 6))
+
+    def _sales_order(self) -> UUID:
+        return self._any(SalesOrder.objects.order_by("placed_at"))
+
+    def _purchase_order(self) -> UUID:
+        return self._any(PurchaseOrder.objects.order_by("ordered_at"))
+
+    def _any(self, rows: QuerySet[SalesOrder] | QuerySet[PurchaseOrder]) -> UUID:
+        ids = list(rows.values_list("pk", flat=True))
+        return self._random.choice(ids) if ids else UUID(int=0)
+
+    def _product(self) -> UUID:
+        return product(self._random.choice(SKUS))
+
+    def _lines(self) -> list[ProductQuantity]:
+        skus = self._random.sample(SKUS, self._random.randint(1, len(SKUS)))
+        return [ProductQuantity(product_id=product(sku), quantity=self._random.randint(1, 5)) for sku in skus]
+
+
+@pytest.mark.parametrize("seed", range(STORIES))
+def test_whatever_happens(seed: int, settings: Any) -> None:
+    settings.ORDERFLOW_BUY = ("ordered", "shortage")[seed % 2]
+    settings.ORDERFLOW_CANCEL_PURCHASES = ("cancelled", "unneeded", "never")[seed % 3]
+    story = Story(seed)
+    for step in range(STEPS):
+        story.step()
+        if step % 4 == 0:
+            _assert_all_is_well(story)
+    _heal()
+    _assert_all_is_well(story)
+    _assert_every_order_has_ended()
+
+
+def _heal() -> None:
+    """Hand over what is on its way, ring every timer, receive what is open, deliver what may be, try again what needs it."""
+    for _ in range(30):
+        Delivery.objects.filter(attempts=0).update(due_at=timezone.now())
+        settle()
+        for act, rows in (
+            (deliver_orders, OrderStatus.objects.filter(state="deliverable")),
+            (try_again, OrderStatus.objects.filter(needs_attention=True)),
+        ):
+            act(list(rows.values_list("pk", flat=True)), by="Ada")
+        receive_goods([Arrival(purchase_order_id=each.pk) for each in PurchaseOrder.objects.open()])
+        if not Delivery.objects.exists():
+            return
+
+
+def _assert_all_is_well(story: Story) -> None:
+    assert [check for check in audit() if check.offenders] == [], story.told
+
+
+def _assert_every_order_has_ended() -> None:
+    assert set(OrderStatus.objects.values_list("state", flat=True)) <= {"delivered", "cancelled"}
+    assert not ReservationLine.objects.filter(reservation__status="released", held__gt=0).exists()
+    for balance in Balance.objects.all():
+        of_it = StockMovement.objects.filter(product=balance.product_id)
+        came = of_it.filter(kind__in=["received", "reversed", "adjusted"]).aggregate(total=Sum("on_hand"))["total"] or 0
+        lines = SalesOrderLine.objects.filter(product=balance.product_id, order__status__state="delivered")
+        delivered = lines.aggregate(total=Sum("quantity"))["total"] or 0
+        assert (balance.on_hand, balance.reserved) == (came - delivered, 0)
