@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from orderflow.api import products
+from orderflow.console.api import Why
 from orderflow.console.health import health
 
 urlpatterns = [
@@ -12,6 +13,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", health),
     path("api/catalog/products/", products.Products.as_view()),
+    path("api/sales/orders/<uuid:pk>/why/", Why.as_view()),
     path("api/sales/", include("sales.urls")),
     path("api/stock/", include("stock.urls")),
     path("api/purchase/", include("purchase.urls")),

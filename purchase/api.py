@@ -9,17 +9,30 @@ from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orderflow.api.lines import LineInput, product_quantities
+from orderflow.api.lines import LineInput, Reason, given_reason, product_quantities
 from orderflow.api.pages import NewestFirst
 from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder, PurchaseOrderLine
-from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders, receive_goods
+from purchase.services import (
+    Arrival,
+    NewPurchaseOrder,
+    cancel_purchase_orders,
+    close_short,
+    create_purchase_orders,
+    expect_goods,
+    receive_goods,
+)
 
 
 class NewPurchaseOrderSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(default=uuid.uuid4)
     reference = serializers.CharField(max_length=100, default="", allow_blank=True)
+    expected_at = serializers.DateTimeField(required=False, help_text="None: after the usual lead time.")
     lines = LineInput(many=True, allow_empty=False)
+
+
+class ExpectedSerializer(Reason):
+    expected_at = serializers.DateTimeField()
 
 
 class ArrivalSerializer(serializers.Serializer[Any]):
@@ -40,7 +53,7 @@ class PurchaseOrderSerializer(serializers.ModelSerializer[PurchaseOrder]):
 
     class Meta:
         model = PurchaseOrder
-        fields = ["id", "reference", "status", "ordered_at", "lines"]
+        fields = ["id", "reference", "status", "ordered_at", "expected_at", "overdue", "lines"]
 
 
 class PurchaseOrderPages(NewestFirst):
@@ -68,8 +81,7 @@ class Orders(_OrdersView, generics.ListAPIView[PurchaseOrder]):
         asked.is_valid(raise_exception=True)
         data = asked.validated_data
         lines = [PeggedQuantity(product_id=line.product_id, quantity=line.quantity) for line in product_quantities(data["lines"])]
-        asked_for = NewPurchaseOrder(id=data["id"], reference=data["reference"], lines=lines)
-        [order] = create_purchase_orders([asked_for], by=request.user.get_username())
+        [order] = create_purchase_orders([NewPurchaseOrder(**{**data, "lines": lines})], by=request.user.get_username())
         return Response(self.one(order.id).data, status=status.HTTP_201_CREATED)
 
 
@@ -84,4 +96,24 @@ class Receive(_OrdersView):
         data = asked.validated_data
         lines = product_quantities(data["lines"]) if "lines" in data else None
         receive_goods([Arrival(purchase_order_id=pk, id=data["id"], lines=lines)], by=request.user.get_username())
+        return self.one(pk)
+
+
+class Cancel(_OrdersView):
+    def post(self, request: Request, pk: UUID) -> Response:
+        cancel_purchase_orders([pk], by=request.user.get_username(), reason=given_reason(request))
+        return self.one(pk)
+
+
+class CloseShort(_OrdersView):
+    def post(self, request: Request, pk: UUID) -> Response:
+        close_short([pk], by=request.user.get_username(), reason=given_reason(request))
+        return self.one(pk)
+
+
+class Expect(_OrdersView):
+    def post(self, request: Request, pk: UUID) -> Response:
+        asked = ExpectedSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        expect_goods(pk, by=request.user.get_username(), **asked.validated_data)
         return self.one(pk)

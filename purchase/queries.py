@@ -2,29 +2,69 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from orderflow.findings import Check, check
-from purchase.models import STILL_TO_COME, PurchaseOrder, PurchaseOrderLine, ReceiptLine
+from purchase.models import STILL_TO_COME, PurchaseOrder, PurchaseOrderChange, PurchaseOrderLine, ReceiptLine
 from purchase.receiving import Status
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrderedLine:
+class OnOrder:
+    """What is still to come of a product with one purchase order, and how much of it was bought for a certain reservation."""
+
+    purchase_order_id: UUID
     purchase_order: str
-    sku: str
+    product_id: UUID
     quantity: int
-    received: int
+    bought_for_it: int
+    expected_at: datetime
+    overdue: bool
 
 
-def lines_of(purchase_order_ids: Collection[UUID]) -> list[OrderedLine]:
-    rows = PurchaseOrderLine.objects.filter(order__in=purchase_order_ids).order_by("id")
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What somebody decided about a purchase order."""
+
+    id: int
+    at: datetime
+    purchase_order: str
+    what: str
+    by: str
+    reason: str
+
+
+def on_order(products: Collection[UUID], reservation_id: UUID) -> list[OnOrder]:
+    """What is still to come of these products for a reservation, or for nobody in particular; the earliest expected first."""
+    rows = PurchaseOrderLine.objects.filter(
+        Q(bought_for=reservation_id) | Q(bought_for__isnull=True),
+        product__in=products,
+        received__lt=F("quantity"),
+        order__status__in=STILL_TO_COME,
+    )
     return [
-        OrderedLine(purchase_order=reference, sku=sku, quantity=quantity, received=received)
-        for reference, sku, quantity, received in rows.values_list("order__reference", "product__sku", "quantity", "received")
+        OnOrder(
+            purchase_order_id=line.order_id,
+            purchase_order=line.order.reference,
+            product_id=line.product_id,
+            quantity=line.quantity - line.received,
+            bought_for_it=line.quantity - line.received if line.bought_for else 0,
+            expected_at=line.order.expected_at,
+            overdue=line.order.overdue,
+        )
+        for line in rows.select_related("order").order_by("order__expected_at", "id")
+    ]
+
+
+def decisions_about(purchase_order_ids: Collection[UUID]) -> list[Decided]:
+    rows = PurchaseOrderChange.objects.filter(order__in=purchase_order_ids).select_related("order").order_by("id")
+    return [
+        Decided(id=row.pk, at=row.at, purchase_order=row.order.reference, what=row.what, by=row.by, reason=row.reason)
+        for row in rows
     ]
 
 

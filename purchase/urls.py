@@ -6,4 +6,7 @@ urlpatterns = [
     path("orders/", api.Orders.as_view()),
     path("orders/<uuid:pk>/", api.Order.as_view()),
     path("orders/<uuid:pk>/receive/", api.Receive.as_view()),
+    path("orders/<uuid:pk>/cancel/", api.Cancel.as_view()),
+    path("orders/<uuid:pk>/close-short/", api.CloseShort.as_view()),
+    path("orders/<uuid:pk>/expect/", api.Expect.as_view()),
 ]

@@ -11,10 +11,10 @@ from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orderflow.api.lines import LineInput, product_quantities
+from orderflow.api.lines import LineInput, Reason, given_reason, product_quantities
 from orderflow.api.pages import NewestFirst
 from sales.models import DeliveryChoice, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
-from sales.services import NewOrder, deliver_orders, place_orders
+from sales.services import NewOrder, cancel_orders, change_order, deliver_orders, place_orders, try_again
 
 
 class NewOrderSerializer(serializers.Serializer[Any]):
@@ -24,6 +24,11 @@ class NewOrderSerializer(serializers.Serializer[Any]):
     priority = serializers.IntegerField(min_value=-(2**31), max_value=2**31 - 1, default=0)
     delivery = serializers.ChoiceField(choices=DeliveryChoice.choices, default="")
     lines = LineInput(many=True, allow_empty=False)
+
+
+class ChangedOrderSerializer(Reason):
+    lines = LineInput(many=True, allow_empty=False, help_text="All that is wanted from now on.")
+    revision = serializers.IntegerField(min_value=1, required=False, help_text="Change it only if this is still its revision.")
 
 
 class OrderLineSerializer(serializers.ModelSerializer[SalesOrderLine]):
@@ -38,6 +43,8 @@ class OrderSerializer(serializers.ModelSerializer[SalesOrder]):
     status = serializers.CharField(source="status.state")
     since = serializers.DateTimeField(source="status.since")
     purchase_order_id = serializers.UUIDField(source="status.purchase_order_id", help_text="The one it waits for, or null.")
+    overdue = serializers.BooleanField(source="status.overdue")
+    needs_attention = serializers.BooleanField(source="status.needs_attention")
     lines = OrderLineSerializer(many=True)
 
     class Meta:
@@ -49,9 +56,12 @@ class OrderSerializer(serializers.ModelSerializer[SalesOrder]):
             "priority",
             "delivery",
             "placed_at",
+            "revision",
             "status",
             "since",
             "purchase_order_id",
+            "overdue",
+            "needs_attention",
             "lines",
         ]
 
@@ -59,7 +69,7 @@ class OrderSerializer(serializers.ModelSerializer[SalesOrder]):
 class ChangeSerializer(serializers.ModelSerializer[OrderStatusChange]):
     class Meta:
         model = OrderStatusChange
-        fields = ["from_state", "to_state", "message_id", "by", "at"]
+        fields = ["from_state", "to_state", "message_id", "by", "reason", "at"]
 
 
 class OrderPages(NewestFirst):
@@ -106,4 +116,25 @@ class History(generics.ListAPIView[OrderStatusChange]):
 class Deliver(_OrdersView):
     def post(self, request: Request, pk: UUID) -> Response:
         deliver_orders([pk], by=request.user.get_username())
+        return self.one(pk)
+
+
+class Cancel(_OrdersView):
+    def post(self, request: Request, pk: UUID) -> Response:
+        cancel_orders([pk], by=request.user.get_username(), reason=given_reason(request))
+        return self.one(pk)
+
+
+class Change(_OrdersView):
+    def post(self, request: Request, pk: UUID) -> Response:
+        asked = ChangedOrderSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        data = {**asked.validated_data, "lines": product_quantities(asked.validated_data["lines"])}
+        change_order(pk, by=request.user.get_username(), **data)
+        return self.one(pk)
+
+
+class TryAgain(_OrdersView):
+    def post(self, request: Request, pk: UUID) -> Response:
+        try_again([pk], by=request.user.get_username(), reason=given_reason(request))
         return self.one(pk)

@@ -17,12 +17,13 @@ from sales.process_manager import AG, CX, State
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """One change of state. `by`: the person who caused it, if one did."""
+    """One change of state. `by`: the person who caused it, if one did, for that `reason`."""
 
     id: int
     at: datetime
     state: State
     by: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,10 @@ class OrderProcess:
     reference: str
     customer: str
     state: State
+    since: datetime
+    overdue: bool
+    needs_attention: bool
+    times_bought: int
     request: int
     purchase_order_id: UUID | None
     purchases: tuple[UUID, ...]
@@ -52,10 +57,16 @@ def process_called(name: str) -> OrderProcess | None:
         reference=status.order.reference,
         customer=status.order.customer,
         state=State(status.state),
+        since=status.since,
+        overdue=status.overdue,
+        needs_attention=status.needs_attention,
+        times_bought=status.times_bought,
         request=status.request,
         purchase_order_id=status.purchase_order_id,
         purchases=tuple(status.purchases.order_by("ordered_at").values_list("purchase_order_id", flat=True)),
-        changes=tuple(Changed(id=row.pk, at=row.at, state=State(row.to_state), by=row.by) for row in status.changes.all()),
+        changes=tuple(
+            Changed(id=row.pk, at=row.at, state=State(row.to_state), by=row.by, reason=row.reason) for row in status.changes.all()
+        ),
     )
 
 

@@ -11,8 +11,8 @@ from rest_framework.response import Response
 from orderflow.api.pages import BySku, NewestFirst
 from orderflow.catalog.quantities import LARGEST_QUANTITY
 from orderflow.catalog.services import product_ids
-from stock.models import Balance, Reservation, ReservationLine, ReservationStatus, StockAdjustment
-from stock.services import Adjustment, adjust_stock
+from stock.models import Balance, ReceiptReversal, Reservation, ReservationLine, ReservationStatus, StockAdjustment
+from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
 
 
 class LevelSerializer(serializers.ModelSerializer[Balance]):
@@ -49,6 +49,27 @@ class Adjustments(generics.GenericAPIView[StockAdjustment]):
         adjustment = Adjustment(id=data["id"], product_id=product_id, quantity=data["quantity"], reason=data["reason"])
         adjust_stock([adjustment], by=request.user.get_username())
         return Response(AdjustmentSerializer(data).data, status=status.HTTP_201_CREATED)
+
+
+class ReversalSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField(default=uuid.uuid4)
+    receipt_id = serializers.UUIDField()
+    sku = serializers.CharField(max_length=100)
+    quantity = serializers.IntegerField(min_value=1, max_value=LARGEST_QUANTITY)
+    reason = serializers.CharField(max_length=200)
+
+
+class Reversals(generics.GenericAPIView[ReceiptReversal]):
+    serializer_class = ReversalSerializer
+    queryset: QuerySet[ReceiptReversal] = ReceiptReversal.objects.all()
+
+    def post(self, request: Request) -> Response:
+        asked = ReversalSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        data = dict(asked.validated_data)
+        product_id = product_ids([data["sku"]])[data.pop("sku")]
+        reverse_receipt(Reversal(product_id=product_id, **data), by=request.user.get_username())
+        return Response(ReversalSerializer(asked.validated_data).data, status=status.HTTP_201_CREATED)
 
 
 class ReservationLineSerializer(serializers.ModelSerializer[ReservationLine]):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from orderflow.findings import Check, check
@@ -30,9 +30,14 @@ class Level:
 class Promise:
     """One line of a reservation: how much of it is held."""
 
+    product_id: UUID
     sku: str
     quantity: int
     held: int
+
+    @property
+    def missing(self) -> int:
+        return self.quantity - self.held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +58,25 @@ def levels() -> list[Level]:
 
 
 def promises(reservation_id: UUID) -> list[Promise]:
-    rows = ReservationLine.objects.filter(reservation=reservation_id).values_list("product__sku", "quantity", "held")
-    return [Promise(sku=sku, quantity=quantity, held=held) for sku, quantity, held in rows]
+    rows = ReservationLine.objects.filter(reservation=reservation_id)
+    return [
+        Promise(product_id=product_id, sku=sku, quantity=quantity, held=held)
+        for product_id, sku, quantity, held in rows.values_list("product", "product__sku", "quantity", "held")
+    ]
+
+
+def places_in_line(reservation_id: UUID) -> dict[UUID, int]:
+    """By product that a reservation lacks: 1 where it is the next to be served, apart from goods that are bought for others."""
+    mine = Reservation.objects.waiting().filter(id=reservation_id).first()
+    if mine is None:
+        return {}
+    waiting = ReservationLine.objects.filter(reservation__status=ReservationStatus.WAITING, held__lt=F("quantity"))
+    lacking = waiting.filter(reservation=mine).values_list("product", flat=True)
+    earlier = Q(reservation__placed_at=mine.placed_at, reservation__id__lt=mine.id) | Q(reservation__placed_at__lt=mine.placed_at)
+    ahead = Q(reservation__priority__gt=mine.priority) | (Q(reservation__priority=mine.priority) & earlier)
+    counted = waiting.filter(ahead, product__in=lacking).order_by().values("product").annotate(count=Count("id"))
+    before_me = dict(counted.values_list("product", "count"))
+    return {product_id: before_me.get(product_id, 0) + 1 for product_id in lacking}
 
 
 def movements_about(document: UUID) -> list[Moved]:

@@ -64,6 +64,60 @@ def test_an_order_is_delivered_when_a_person_says_so(client: APIClient) -> None:
     assert post(client, f"sales/orders/{order['id']}/deliver/", {}, expect=200)["status"] == "delivered"
 
 
+def test_an_order_is_changed_asked_about_and_cancelled(client: APIClient) -> None:
+    product("CHAIR")
+    order = post(client, "sales/orders/", {"reference": "S-1", "lines": [{"sku": "CHAIR", "quantity": 2}]})
+    settle()
+    change = {"lines": [{"sku": "CHAIR", "quantity": 3}], "revision": 1, "reason": "one more guest"}
+    changed = post(client, f"sales/orders/{order['id']}/change/", change, expect=200)
+    assert (changed["revision"], changed["lines"]) == (2, [{"sku": "CHAIR", "quantity": 3}])
+    assert post(client, f"sales/orders/{order['id']}/change/", change, expect=200) == changed
+    stale = {**change, "lines": [{"sku": "CHAIR", "quantity": 4}]}
+    assert post(client, f"sales/orders/{order['id']}/change/", stale, expect=409)["code"] == "order_was_changed"
+    settle()
+    why = get(client, f"sales/orders/{order['id']}/why/")
+    assert why["sentence"].startswith("Sales order S-1 waits for 3 × CHAIR, next in line: 2 on purchase order PO-")
+    assert [each["quantity"] for each in why["missing"][0]["on_order"]] == [2, 1]
+    assert post(client, f"sales/orders/{order['id']}/try-again/", {}, expect=409)["code"] == "nothing_to_try_again"
+    for _ in range(2):
+        cancelled = post(client, f"sales/orders/{order['id']}/cancel/", {"reason": "the party is off"}, expect=200)
+        assert cancelled["status"] == "cancelled"
+    settle()
+    assert {each["status"] for each in get(client, "purchase/orders/")["results"]} == {"cancelled"}
+    history = get(client, f"sales/orders/{order['id']}/history/")
+    assert [(change["to_state"], change["by"], change["reason"]) for change in history if change["reason"]] == [
+        ("awaiting_stock_reservation", "ada", "one more guest"),
+        ("cancelled", "ada", "the party is off"),
+    ]
+    assert post(client, f"sales/orders/{order['id']}/deliver/", {}, expect=409)["code"] == "order_cannot_be_delivered"
+
+
+def test_what_a_supplier_does_to_purchase_orders(client: APIClient) -> None:
+    product("CHAIR")
+    cancelled, short = (
+        post(client, "purchase/orders/", {"expected_at": "2031-05-17T00:00:00Z", "lines": [{"sku": "CHAIR", "quantity": 5}]})
+        for _ in range(2)
+    )
+    assert cancelled["expected_at"] == "2031-05-17T00:00:00Z"
+    later = {"expected_at": "2031-06-01T00:00:00Z", "reason": "the boat is late"}
+    assert post(client, f"purchase/orders/{short['id']}/expect/", later, expect=200)["expected_at"] == "2031-06-01T00:00:00Z"
+    assert post(client, f"purchase/orders/{cancelled['id']}/cancel/", {}, expect=200)["status"] == "cancelled"
+    assert post(client, f"purchase/orders/{cancelled['id']}/receive/", {}, expect=409)["code"] == "nothing_outstanding"
+    receipt = {"id": str(uuid4()), "lines": [{"sku": "CHAIR", "quantity": 3}]}
+    post(client, f"purchase/orders/{short['id']}/receive/", receipt, expect=200)
+    assert post(client, f"purchase/orders/{short['id']}/cancel/", {}, expect=409)["code"] == "purchase_order_cannot_be_cancelled"
+    assert post(client, f"purchase/orders/{short['id']}/close-short/", {}, expect=200)["status"] == "closed_short"
+    settle()
+    reversal = {"receipt_id": receipt["id"], "sku": "CHAIR", "quantity": 1, "reason": "miscounted"}
+    post(client, "stock/reversals/", reversal)
+    settle()
+    [level] = get(client, "stock/levels/")["results"]
+    assert level["on_hand"] == 2
+    [line] = get(client, f"purchase/orders/{short['id']}/")["lines"]
+    assert (line["quantity"], line["received"]) == (5, 2)
+    assert post(client, "stock/reversals/", {**reversal, "quantity": 9}, expect=409)["code"] == "more_than_received"
+
+
 def test_purchase_orders_are_created_under_ones_own_id(client: APIClient) -> None:
     product("CHAIR")
     body = {"id": str(uuid4()), "reference": "P-1", "lines": [{"sku": "CHAIR", "quantity": 2}]}
@@ -91,7 +145,7 @@ def test_it_rejects_a_bad_order_as_a_problem_with_a_code(client: APIClient, body
     assert get(client, "sales/orders/")["results"] == []
 
 
-@pytest.mark.parametrize("path", ["sales/orders/{}/", "sales/orders/{}/history/", "purchase/orders/{}/"])
+@pytest.mark.parametrize("path", ["sales/orders/{}/", "sales/orders/{}/history/", "sales/orders/{}/why/", "purchase/orders/{}/"])
 def test_what_does_not_exist_is_not_found(client: APIClient, path: str) -> None:
     response = client.get(f"/api/{path.format(uuid4())}")
     assert (response.status_code, response.json()["code"]) == (404, "not_found")

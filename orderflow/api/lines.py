@@ -1,9 +1,10 @@
-"""Products and quantities as they come in and go out: by SKU."""
+"""What comes in with many requests: products and quantities, by SKU, and reasons."""
 
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from orderflow.catalog.services import product_ids
@@ -12,6 +13,10 @@ from orderflow.catalog.services import product_ids
 class LineInput(serializers.Serializer[Any]):
     sku = serializers.CharField(max_length=100)
     quantity = serializers.IntegerField(min_value=1, max_value=LARGEST_QUANTITY)
+
+
+class Reason(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=200, default="", allow_blank=True, help_text="It is kept in the history.")
 
 
 class Line(TypedDict):
@@ -24,3 +29,11 @@ def product_quantities(lines: Iterable[Line]) -> list[ProductQuantity]:
     lines = list(lines)
     ids = product_ids(line["sku"] for line in lines)
     return [ProductQuantity(product_id=ids[line["sku"]], quantity=line["quantity"]) for line in lines]
+
+
+def given_reason(request: Request) -> str:
+    """The reason in a request that consists of nothing else. Raises DRF's `ValidationError`."""
+    asked = Reason(data=request.data)
+    asked.is_valid(raise_exception=True)
+    reason: str = asked.validated_data["reason"]
+    return reason

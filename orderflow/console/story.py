@@ -10,8 +10,9 @@ import purchase.queries
 import sales.queries
 import stock.queries
 from orderflow.catalog.services import skus
+from orderflow.console.waiting import explained
 from orderflow.messaging import queries as messaging
-from orderflow.messaging.queries import Pending, Said
+from orderflow.messaging.queries import Said
 from sales.queries import OrderProcess
 from stock.queries import Moved
 
@@ -41,12 +42,12 @@ def story_of(name: str) -> Story | None:
         return None
     said = messaging.said_about([process.id, *process.purchases])
     movements = stock.queries.movements_about(process.id)
-    entries = [*_messages(said, process), *_states(process), *_movements(movements)]
+    entries = [*_messages(said, process), *_states(process), *_movements(movements), *_decisions(process)]
     return Story(
         title=f"Sales order {process.reference}" + (f" for {process.customer}" if process.customer else ""),
         entries=tuple(sorted(entries, key=lambda entry: entry.at)),
-        waits_for=tuple(_waits_for(process)),
-        has_ended=process.state == "delivered" and any(moved.kind == "shipped" for moved in movements),
+        waits_for=explained(process).reasons,
+        has_ended=_has_ended(process, movements),
     )
 
 
@@ -88,8 +89,8 @@ def _details(payload: Mapping[str, Any], products: Mapping[UUID, str], reference
 
 def _states(process: OrderProcess) -> Iterator[Entry]:
     for change in process.changes:
-        by = f", by {change.by}" if change.by else ""
-        yield Entry(key=f"change {change.id}", at=change.at, who="sales", what=f"→ {change.state.replace('_', ' ')}{by}")
+        what = f"→ {change.state.replace('_', ' ')}{_who_and_why(change.by, change.reason)}"
+        yield Entry(key=f"change {change.id}", at=change.at, who="sales", what=what)
 
 
 def _movements(movements: list[Moved]) -> Iterator[Entry]:
@@ -98,45 +99,18 @@ def _movements(movements: list[Moved]) -> Iterator[Entry]:
         yield Entry(key=f"movement {moved.id}", at=moved.at, who="stock", what=what)
 
 
-# -- what it waits for ----------------------------------------------------------------------------------------------------
+def _decisions(process: OrderProcess) -> Iterator[Entry]:
+    for each in purchase.queries.decisions_about(process.purchases):
+        what = f"{each.purchase_order} {each.what}{_who_and_why(each.by, each.reason)}"
+        yield Entry(key=f"decision {each.id}", at=each.at, who="purchase", what=what)
 
 
-def _waits_for(process: OrderProcess) -> Iterator[str]:
-    pending = messaging.pending_about([process.id, *process.purchases])
-    yield from _troubles(pending)
-    match process.state:
-        case "awaiting_stock_reservation":
-            yield from _waits_for_stock(process, pending)
-        case "awaiting_goods_received":
-            yield from _waits_for_goods(process)
-        case "deliverable":
-            yield "a person to deliver it"
+def _who_and_why(by: str, reason: str) -> str:
+    return (f", by {by}" if by else "") + (f": {reason}" if reason else "")
 
 
-def _troubles(pending: list[Pending]) -> Iterator[str]:
-    for each in pending:
-        what = f"{each.type} on its way to {each.consumer}"
-        if each.state == "dead":
-            yield f"a person to replay or discard dead letter {each.id}, {what}: {each.last_error}"
-        elif each.state == "discarded":
-            yield f"nothing that will come: letter {each.id}, {what}, was discarded, and can be replayed. {each.decision}"
-        elif each.attempts:
-            yield f"{what}, which failed {each.attempts} times, to be tried again at {each.due_at:%H:%M:%S}: {each.last_error}"
-
-
-def _waits_for_stock(process: OrderProcess, pending: list[Pending]) -> Iterator[str]:
-    retries = [each for each in pending if each.type == "sales.RetryReservation"]
-    if not retries:
-        yield f"Stock's answer to request {process.request}"
-    for retry in retries:
-        yield f"Stock to catch up with the goods received; asked again at {retry.due_at:%H:%M:%S}"
-
-
-def _waits_for_goods(process: OrderProcess) -> Iterator[str]:
-    for line in purchase.queries.lines_of(process.purchases):
-        if line.received < line.quantity:
-            to_come = line.quantity - line.received
-            yield f"purchase order {line.purchase_order}: {to_come:,} of {line.quantity:,} × {line.sku} still to come"
-    for promise in stock.queries.promises(process.id):
-        if promise.held < promise.quantity:
-            yield f"{promise.quantity - promise.held:,} × {promise.sku} to be promised by Stock ({promise.held:,} are)"
+def _has_ended(process: OrderProcess, movements: list[Moved]) -> bool:
+    """Nothing more will happen, in Stock either."""
+    if process.state == "delivered":
+        return any(moved.kind == "shipped" for moved in movements)
+    return process.state == "cancelled" and not sum(moved.reserved for moved in movements)

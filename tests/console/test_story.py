@@ -8,8 +8,8 @@ from orderflow.messaging.consuming import drain
 from orderflow.messaging.dead_letters import discard
 from orderflow.messaging.models import Delivery, DeliveryState, StoredMessage
 from purchase.models import PurchaseOrder
-from purchase.services import Arrival, receive_goods
-from sales.services import NewOrder, deliver_orders, place_orders
+from purchase.services import Arrival, close_short, receive_goods
+from sales.services import NewOrder, cancel_orders, deliver_orders, place_orders
 from stock.services import Adjustment, adjust_stock
 from tests.conftest import lines, product, settle
 
@@ -68,9 +68,22 @@ def test_it_says_how_much_is_still_to_come() -> None:
     receive_goods([Arrival(purchase_order_id=purchase_order.id, lines=lines(chair=1))])
     settle()
     assert story().waits_for == (
-        f"purchase order {purchase_order.reference}: 2 of 3 × chair still to come",
-        "2 × chair to be promised by Stock (1 are)",
+        f"2 × chair (1 of 3 are held), next in line: 2 on purchase order {purchase_order.reference}, bought for it, "
+        f"expected {purchase_order.expected_at:%Y-%m-%d}",
     )
+
+
+def test_it_tells_what_people_decided_and_why() -> None:
+    order = place("manual", chair=3)
+    settle()
+    purchase_order = PurchaseOrder.objects.get()
+    close_short([purchase_order.id], by="Anna", reason="sold out")
+    cancel_orders([order.id], by="Grace", reason="found it elsewhere")
+    settle()
+    told = [entry.what for entry in story().entries]
+    assert f"{purchase_order.reference} closed short: the rest will not come, by Anna: sold out" in told
+    assert "→ cancelled, by Grace: found it elsewhere" in told
+    assert story().has_ended
 
 
 def test_it_says_that_stock_lags() -> None:

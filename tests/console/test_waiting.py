@@ -1,0 +1,135 @@
+"""Why a sales order waits: the lines, the purchase orders, the place in line, or the dead letter."""
+
+from datetime import UTC, datetime
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from orderflow.console.waiting import WhyItWaits, why_it_waits
+from orderflow.messaging.models import Delivery, StoredMessage
+from purchase.contract import PeggedQuantity
+from purchase.models import PurchaseOrder
+from purchase.services import (
+    Arrival,
+    NewPurchaseOrder,
+    cancel_purchase_orders,
+    create_purchase_orders,
+    expect_goods,
+    mark_overdue,
+    receive_goods,
+)
+from sales.models import OrderStatus
+from sales.services import NewOrder, cancel_orders, place_orders
+from stock.services import Adjustment, adjust_stock
+from tests.conftest import lines, product, settle
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+EXPECTED = datetime(2031, 5, 17, tzinfo=UTC)
+
+
+def why(name: str) -> WhyItWaits:
+    told = why_it_waits(name)
+    assert told
+    return told
+
+
+def place(reference: str, *, priority: int = 0, delivery: str = "manual", **quantities: int) -> NewOrder:
+    order = NewOrder(reference=reference, lines=lines(**quantities), priority=priority, delivery=delivery)
+    place_orders([order])
+    settle()
+    return order
+
+
+def bought_for(order: NewOrder) -> PurchaseOrder:
+    return PurchaseOrder.objects.get(lines__bought_for=order.id)
+
+
+def test_it_names_what_is_missing_of_which_line_and_on_which_purchase_order_it_is() -> None:
+    adjust_stock([Adjustment(product_id=product("chair"), quantity=9, reason="opening")], by="Ada")
+    bought = bought_for(place("S-1", chair=2, desk=3))
+    expect_goods(bought.id, EXPECTED, by="Anna")
+    receive_goods([Arrival(purchase_order_id=bought.id, lines=lines(desk=1))])
+    settle()
+    [desk] = why("S-1").missing
+    [coming] = desk.on_order
+    assert (desk.sku, desk.quantity, desk.held, desk.missing, desk.place_in_line) == ("desk", 3, 1, 2, 1)
+    assert (coming.purchase_order, coming.quantity, coming.bought_for_it) == (bought.reference, 2, 2)
+    assert (coming.expected_at, coming.overdue) == (EXPECTED, False)
+    assert why("S-1").sentence == (
+        "Sales order S-1 waits for 2 × desk (1 of 3 are held), next in line: "
+        f"2 on purchase order {bought.reference}, bought for it, expected 2031-05-17."
+    )
+
+
+def test_the_place_in_line_counts_by_priority_and_then_by_time() -> None:
+    place("first", desk=1)
+    place("second", desk=1)
+    place("urgent", desk=1, priority=5)
+    place("of something else", chair=1)
+    assert [why(name).missing[0].place_in_line for name in ("urgent", "first", "second", "of something else")] == [1, 2, 3, 1]
+    assert "number 3 in line" in why("second").sentence
+
+
+def test_goods_on_order_for_nobody_are_named_and_those_for_others_are_not() -> None:
+    place("another", desk=1)
+    mine = bought_for(place("S-1", desk=1))
+    shelf = PeggedQuantity(product_id=product("desk"), quantity=7)
+    [unpegged] = create_purchase_orders([NewPurchaseOrder(lines=[shelf], expected_at=EXPECTED)])
+    [desk] = why("S-1").missing
+    assert [(each.purchase_order, each.quantity, each.bought_for_it) for each in desk.on_order] == [
+        (mine.reference, 1, 1),
+        (unpegged.reference, 7, 0),
+    ]
+
+
+def test_it_says_that_the_date_has_passed() -> None:
+    bought = bought_for(place("S-1", desk=1))
+    expect_goods(bought.id, datetime(2020, 1, 1, tzinfo=UTC), by="Anna")
+    mark_overdue()
+    settle()
+    assert why("S-1").missing[0].on_order[0].overdue
+    assert "expected 2020-01-01, which has passed. It is overdue." in why("S-1").sentence
+
+
+def test_it_says_that_a_person_has_to_decide(settings: Settings) -> None:
+    settings.ORDERFLOW_REPURCHASES = 0
+    bought = bought_for(place("S-1", desk=1))
+    cancel_purchase_orders([bought.id], by="Anna")
+    settle()
+    Delivery.objects.update(due_at=datetime(2020, 1, 1, tzinfo=UTC))
+    settle()
+    assert why("S-1").needs_attention
+    assert why("S-1").reasons == (
+        "a person to try again, change or cancel it: what is missing was bought in vain, 1 ×",
+        "1 × desk, next in line: none of it is on order yet",
+    )
+
+
+def test_it_names_the_dead_letter_that_holds_it() -> None:
+    place_orders([NewOrder(reference="S-1", lines=lines(desk=1))])
+    StoredMessage.objects.filter(type="stock.MakeReservation").update(payload={})
+    settle()
+    [letter] = why("S-1").letters
+    assert (letter.type, letter.consumer, letter.state) == ("stock.MakeReservation", "stock", "dead")
+    assert f"dead letter {letter.id}" in why("S-1").sentence
+
+
+def test_who_has_ended_waits_for_nothing() -> None:
+    order = place("S-1", desk=1)
+    cancel_orders([order.id], by="Grace")
+    settle()
+    assert why("S-1").sentence == "Sales order S-1 waits for nothing: it is cancelled."
+    assert (why("S-1").reasons, why("S-1").missing) == ((), ())
+
+
+def test_there_is_nothing_to_say_of_an_order_that_does_not_exist() -> None:
+    assert why_it_waits("nobody") is None
+
+
+def test_it_asks_as_much_of_the_database_however_many_wait(django_assert_max_num_queries: object) -> None:
+    for number in range(6):
+        place(f"S-{number}", desk=1, chair=1, lamp=1)
+    assert OrderStatus.objects.filter(state="awaiting_goods_received").count() == 6
+    with django_assert_max_num_queries(9):  # type: ignore[operator]
+        why("S-5")
