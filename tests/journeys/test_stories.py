@@ -2,62 +2,30 @@
 
 import pytest
 from django.db import connection
-from django.db.models import Sum
 
-from orderflow.console.audit import audit
 from orderflow.management import processes
 from orderflow.messaging import waking
 from orderflow.messaging.models import StoredMessage
-from orderflow.messaging.queries import is_quiet
 from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder
 from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders, receive_goods
-from sales.models import OrderPurchase, OrderStatus, SalesOrder
-from sales.services import NewOrder, deliver_orders, place_orders
-from stock.models import Balance, ReservationLine
-from stock.services import Adjustment, adjust_stock
+from sales.models import OrderStatus
+from sales.services import deliver_orders
+from stock.models import Balance
 from tests.conftest import lines, product
 from tests.journeys.conftest import Workshop, assert_eventually
-
-
-def put_on_the_shelf(sku: str, quantity: int) -> None:
-    adjust_stock([Adjustment(product_id=product(sku), quantity=quantity, reason="opening")], by="Ada")
-
-
-def place(delivery: str = "automatic", **quantities: int) -> SalesOrder:
-    [order] = place_orders([NewOrder(lines=lines(**quantities), delivery=delivery)])
-    return order
-
-
-def state(order: SalesOrder) -> str:
-    return OrderStatus.objects.get(order=order).state
-
-
-def eventually(order: SalesOrder, wanted: str) -> None:
-    assert_eventually(lambda: state(order) == wanted)
-
-
-def bought_for(order: SalesOrder) -> PurchaseOrder:
-    """The purchase order that a sales order waits for, once Purchase has it."""
-    eventually(order, "awaiting_goods_received")
-    mine = PurchaseOrder.objects.filter(id__in=OrderPurchase.objects.filter(status=order.id).values("purchase_order_id"))
-    assert_eventually(mine.exists)
-    return mine.get()
-
-
-def held(order: SalesOrder) -> int:
-    total: int = ReservationLine.objects.filter(reservation=order.id).aggregate(total=Sum("held"))["total"]
-    return total
-
-
-def level(sku: str) -> tuple[int, int]:
-    balance = Balance.objects.get(product__sku=sku)
-    return balance.on_hand, balance.reserved
-
-
-def assert_all_is_well() -> None:
-    assert_eventually(is_quiet)
-    assert [check for check in audit() if check.offenders] == []
+from tests.journeys.shop import (
+    assert_all_is_well,
+    bought_for,
+    countdowns,
+    eventually,
+    held,
+    level,
+    place,
+    put_on_the_shelf,
+    requests,
+    state,
+)
 
 
 def test_enough_lies_on_the_shelf(worker: Workshop) -> None:
@@ -170,13 +138,3 @@ def test_a_receipt_while_stocks_worker_is_stopped_is_retried_in_vain_until_stock
     assert_all_is_well()
     assert StoredMessage.objects.filter(type="sales.SalesOrderDelivered").count() == 1
     assert PurchaseOrder.objects.count() == 1
-
-
-def countdowns() -> list[float]:
-    retries = StoredMessage.objects.filter(type="sales.RetryReservation").order_by("id")
-    return [payload["countdown"] for payload in retries.values_list("payload", flat=True)]
-
-
-def requests() -> list[int]:
-    asked = StoredMessage.objects.filter(type="stock.MakeReservation").order_by("id")
-    return [payload["request"] for payload in asked.values_list("payload", flat=True)]
