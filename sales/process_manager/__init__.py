@@ -1,7 +1,7 @@
 """Decides what happens next to a sales order. Pure: what it cannot know (ids, settings, how far Stock is) comes in as `Facts`.
 
 `TABLE` is the whole process. `decide()` finds the one row for a state and a message; a pair that no row names is an
-`UnexpectedMessage`, never silence. README shows the table, and a test keeps the two equal.
+`UnexpectedMessage`, never silence. docs/process.md explains the table, row by row, and a test keeps the two equal.
 """
 
 from sales.process_manager.process import (
@@ -28,7 +28,7 @@ from sales.process_manager.process import (
     State,
     TryAgain,
 )
-from sales.process_manager.table import decide, table_as_text
+from sales.process_manager.table import SECTIONS, TABLE, as_text, decide
 
 __all__ = [
     "AG",
@@ -37,6 +37,8 @@ __all__ = [
     "DD",
     "DL",
     "NEW",
+    "SECTIONS",
+    "TABLE",
     "Cancel",
     "CancelPurchases",
     "Change",
@@ -53,6 +55,6 @@ __all__ = [
     "RetryReservation",
     "State",
     "TryAgain",
+    "as_text",
     "decide",
-    "table_as_text",
 ]

@@ -1,6 +1,6 @@
 """The process as data: in this state, on this message, when this holds: enter that state, and do that."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from orderflow.messaging.messages import UnexpectedMessage
@@ -58,65 +58,77 @@ def _row(
 CLOSING = (GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort)  # what can close a purchase order
 
 # The rows exclude each other: their order means nothing.
-TABLE = (
-    _row((NEW,), SalesOrderCreated, enters=(AS,), does=does.request_reservation),
-    # Stock answers
-    _row((AS, AG), ReservationAccepted, when.current_revision, when.manual_delivery, enters=(DL,), does=does.make_deliverable),
-    _row(
-        (AS, AG), ReservationAccepted, when.current_revision, when.automatic_delivery, enters=(DL, DD), does=does.deliver_at_once
+SECTIONS: dict[str, tuple[Row, ...]] = {
+    "An order is placed": (_row((NEW,), SalesOrderCreated, enters=(AS,), does=does.request_reservation),),
+    "Stock answers": (
+        _row(
+            (AS, AG), ReservationAccepted, when.current_revision, when.manual_delivery, enters=(DL,), does=does.make_deliverable
+        ),
+        _row(
+            (AS, AG),
+            ReservationAccepted,
+            when.current_revision,
+            when.automatic_delivery,
+            enters=(DL, DD),
+            does=does.deliver_at_once,
+        ),
+        _row((AS, AG), ReservationAccepted, when.older_revision, does=does.ignore_older_answer),
+        _row((DL, DD), ReservationAccepted, does=does.ignore_already_accepted),
+        _row(
+            (AS,),
+            ReservationRejected,
+            when.latest_request,
+            when.something_is_to_be_bought,
+            enters=(AG,),
+            does=does.buy_what_is_missing,
+        ),
+        _row(
+            (AS,),
+            ReservationRejected,
+            when.latest_request,
+            when.all_is_on_order,
+            enters=(AG,),
+            does=does.wait_for_what_is_on_order,
+        ),
+        _row((AS,), ReservationRejected, when.latest_request, when.bought_in_vain, does=does.call_for_attention),
+        _row((AS, AG), ReservationRejected, when.older_request, does=does.ignore_older_answer),
     ),
-    _row((AS, AG), ReservationAccepted, when.older_revision, does=does.ignore_older_answer),
-    _row((DL, DD), ReservationAccepted, does=does.ignore_already_accepted),
-    _row(
-        (AS,),
-        ReservationRejected,
-        when.latest_request,
-        when.something_is_to_be_bought,
-        enters=(AG,),
-        does=does.buy_what_is_missing,
+    "The timer rings": (
+        _row((AS,), RetryReservation, when.stock_has_caught_up, does=does.ask_the_question),
+        _row((AS,), RetryReservation, when.stock_lags, does=does.ask_again_later),
+        _row((AS,), RetryReservation, when.overtaken, does=does.ignore_answered_since),
+        _row((AG, DL, DD, CX), RetryReservation, does=does.ignore_answered_since),
     ),
-    _row(
-        (AS,),
-        ReservationRejected,
-        when.latest_request,
-        when.all_is_on_order,
-        enters=(AG,),
-        does=does.wait_for_what_is_on_order,
+    "Purchase tells": (
+        _row((AS, AG), GoodsReceived, when.own_more_to_come, does=does.leave_it_to_stock),
+        _row((AS,), CLOSING, when.own_closed, does=does.retry_after_the_countdown),
+        _row((AG,), CLOSING, when.own_closed, enters=(AS,), does=does.retry_after_the_countdown),
+        _row((DL, DD, CX), GoodsReceived, when.own_more_to_come, does=does.ignore_not_awaited),
+        _row((DL, DD, CX), CLOSING, when.own_closed, does=does.mark_closed),
+        _row((AS, AG, DL, DD, CX), CLOSING, when.own_was_closed_before, does=does.ignore_not_awaited),
+        _row((AS, AG), PurchaseOrderOverdue, when.awaited_and_not_marked, does=does.mark_overdue),
+        _row((AS, AG), PurchaseOrderOverdue, when.marked_or_not_awaited, does=does.ignore_marked_before),
+        _row((DL, DD, CX), PurchaseOrderOverdue, does=does.ignore_not_awaited),
     ),
-    _row((AS,), ReservationRejected, when.latest_request, when.bought_in_vain, does=does.call_for_attention),
-    _row((AS, AG), ReservationRejected, when.older_request, does=does.ignore_older_answer),
-    # the timer
-    _row((AS,), RetryReservation, when.stock_has_caught_up, does=does.ask_the_question),
-    _row((AS,), RetryReservation, when.stock_lags, does=does.ask_again_later),
-    _row((AS,), RetryReservation, when.overtaken, does=does.ignore_answered_since),
-    _row((AG, DL, DD, CX), RetryReservation, does=does.ignore_answered_since),
-    # Purchase tells
-    _row((AS, AG), GoodsReceived, when.own_more_to_come, does=does.leave_it_to_stock),
-    _row((AS,), CLOSING, when.own_closed, does=does.retry_after_the_countdown),
-    _row((AG,), CLOSING, when.own_closed, enters=(AS,), does=does.retry_after_the_countdown),
-    _row((DL, DD, CX), GoodsReceived, when.own_more_to_come, does=does.ignore_not_awaited),
-    _row((DL, DD, CX), CLOSING, when.own_closed, does=does.mark_closed),
-    _row((AS, AG, DL, DD, CX), CLOSING, when.own_was_closed_before, does=does.ignore_not_awaited),
-    _row((AS, AG), PurchaseOrderOverdue, when.awaited_and_not_marked, does=does.mark_overdue),
-    _row((AS, AG), PurchaseOrderOverdue, when.marked_or_not_awaited, does=does.ignore_marked_before),
-    _row((DL, DD, CX), PurchaseOrderOverdue, does=does.ignore_not_awaited),
-    # a person decides
-    _row((DL,), Deliver, enters=(DD,), does=does.deliver),
-    _row((DD,), Deliver, does=does.answer_as_before),
-    _row((AS, AG, CX), Deliver, does=does.refuse_delivery),
-    _row((AS, AG, DL), Cancel, enters=(CX,), does=does.cancel),
-    _row((CX,), Cancel, does=does.answer_as_before),
-    _row((DD,), Cancel, does=does.refuse_cancellation),
-    _row((AS, AG, DL), Change, enters=(AS,), does=does.change),
-    _row((DD, CX), Change, does=does.refuse_change),
-    _row((AS,), TryAgain, when.needs_attention, enters=(AS,), does=does.try_again),
-    _row((AS, AG, DL, DD, CX), TryAgain, when.needs_no_attention, does=does.refuse_to_try_again),
-    # the clock
-    _row((AS, AG, DL), LimitPassed, when.not_marked_yet, does=does.mark_overdue),
-    # after a cancellation
-    _row((CX,), ReservationAccepted, does=does.release_again),
-    _row((CX,), ReservationRejected, does=does.ignore_answered_since),
-)
+    "A person decides": (
+        _row((DL,), Deliver, enters=(DD,), does=does.deliver),
+        _row((DD,), Deliver, does=does.answer_as_before),
+        _row((AS, AG, CX), Deliver, does=does.refuse_delivery),
+        _row((AS, AG, DL), Cancel, enters=(CX,), does=does.cancel),
+        _row((CX,), Cancel, does=does.answer_as_before),
+        _row((DD,), Cancel, does=does.refuse_cancellation),
+        _row((AS, AG, DL), Change, enters=(AS,), does=does.change),
+        _row((DD, CX), Change, does=does.refuse_change),
+        _row((AS,), TryAgain, when.needs_attention, enters=(AS,), does=does.try_again),
+        _row((AS, AG, DL, DD, CX), TryAgain, when.needs_no_attention, does=does.refuse_to_try_again),
+    ),
+    "The clock passes a limit": (_row((AS, AG, DL), LimitPassed, when.not_marked_yet, does=does.mark_overdue),),
+    "Stock answers about an order that was cancelled": (
+        _row((CX,), ReservationAccepted, does=does.release_again),
+        _row((CX,), ReservationRejected, does=does.ignore_answered_since),
+    ),
+}
+TABLE = tuple(row for rows in SECTIONS.values() for row in rows)
 
 
 def decide(process: Process, message: object, facts: Facts) -> Decision:
@@ -136,9 +148,9 @@ def _entering(states: tuple[State, ...], process: Process) -> Process:
     return replace(process, state=states[-1], overdue=False, needs_attention=False) if states else process
 
 
-def table_as_text() -> Iterator[tuple[str, str, str, str]]:
-    """The table in words: state, on, next, does. The state that is not stored is a dash."""
-    for row in TABLE:
+def as_text(rows: Iterable[Row] = TABLE) -> Iterator[tuple[str, str, str, str]]:
+    """Rows in words: state, on, next, does. The state that is not stored is a dash."""
+    for row in rows:
         on = ", ".join([" / ".join(each.__name__ for each in row.on), *(_words(condition) for condition in row.when)])
         yield _names(row.at), on, _names(row.enters, joined=", then ") or "stays", _words(row.does)
 

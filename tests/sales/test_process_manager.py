@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -35,6 +34,7 @@ from sales.process_manager import (
     DD,
     DL,
     NEW,
+    TABLE,
     Cancel,
     CancelPurchases,
     Change,
@@ -48,9 +48,7 @@ from sales.process_manager import (
     State,
     TryAgain,
     decide,
-    table_as_text,
 )
-from sales.process_manager.table import TABLE
 from stock.contract import MakeReservation, ReleaseReservation, ReservationAccepted, ReservationRejected, ShipReservation
 
 ORDER, CHAIR, DESK, PURCHASE, NEXT_PURCHASE, OLD_PURCHASE = (UUID(int=number) for number in range(1, 7))
@@ -393,12 +391,3 @@ def test_it_is_marked_overdue_once_in_each_state() -> None:
     assert marked.overdue
     assert decide(marked, LATE, FACTS).messages == ()
     assert not decide(marked, ACCEPTED, FACTS).process.overdue
-
-
-# -- the table as it is read ------------------------------------------------------------------------------------------------
-
-
-def test_the_readme_shows_this_table() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    shown = [line for line in readme.splitlines() if line.startswith(("| –", "| A", "| D", "| CX"))]
-    assert shown == ["| " + " | ".join(row) + " |" for row in table_as_text()]

@@ -1,0 +1,104 @@
+"""The parts of the documents that are made from the code are what the code says.
+
+`python -m tests.test_docs` writes them anew.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from purchase.receiving import TABLE as PURCHASE_TABLE
+from purchase.receiving import Act, Status
+from sales.process_manager import SECTIONS, TABLE, State, as_text
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ["README.md", "docs/process.md"]
+PART = re.compile(r"(<!-- generated: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+LIMITS = {  # the setting that limits the stay in a state
+    State.AWAITING_STOCK_RESERVATION: "ORDERFLOW_RESERVATION_LIMIT",
+    State.AWAITING_GOODS_RECEIVED: "ORDERFLOW_GOODS_LIMIT",
+    State.DELIVERABLE: "ORDERFLOW_DELIVERY_LIMIT",
+}
+SHORT = dict(zip(State, ["–", "AS", "AG", "DL", "DD", "CX"], strict=True))
+
+
+def part(name: str) -> str:
+    """What belongs between the marks."""
+    if name == "states":
+        return _table(["", "state", "it is there for at most (setting)"], _states())
+    if name == "purchase orders":
+        return _table(["", *(_words(status) for status in Status)], _purchase_orders())
+    rows = [row for row in TABLE if row.enters] if name == "what moves an order on" else SECTIONS[name]
+    return _table(["state", "on", "next", "does"], as_text(rows))
+
+
+def _states() -> Iterator[list[str]]:
+    for state in State:
+        if state != State.NEW:
+            limit = settings.ORDERFLOW_LIMITS.get(state)
+            stay = f"{_duration(limit)} (`{LIMITS[state]}`)" if limit else "it has ended"
+            yield [SHORT[state], _words(state), stay]
+
+
+def _purchase_orders() -> Iterator[list[str]]:
+    for act, outcomes in PURCHASE_TABLE.items():
+        yield [f"**{act}**", *(_outcome(act, status, outcomes[status]) for status in Status)]
+
+
+def _outcome(act: Act, before: Status, after: object) -> str:
+    if not isinstance(after, Status):
+        return "refused"
+    if act == Act.RECEIVE:
+        return f"{_words(after)}, or received"
+    return "stays" if after == before else _words(after)
+
+
+def _duration(limit: timedelta) -> str:
+    hours = int(limit.total_seconds() // 3600)
+    count, unit = (hours, "hour") if hours < 24 else (hours // 24, "day")
+    return f"{count} {unit}{'s' if count > 1 else ''}"
+
+
+def _words(value: str) -> str:
+    return value.replace("_", " ")
+
+
+def _table(head: list[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |".replace("|  |", "| |"), "|---" * len(head) + "|"]
+    return "".join(f"{line}\n" for line in [*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def written_anew(text: str) -> str:
+    return PART.sub(lambda found: found[1] + part(found[2]) + found[4], text)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_generated_parts_are_what_the_code_says(document: str) -> None:
+    text = (ROOT / document).read_text()
+    assert text == written_anew(text), "Run .venv/bin/python -m tests.test_docs"
+
+
+def test_every_row_of_the_table_is_explained_to_a_person_who_runs_a_warehouse() -> None:
+    parts = {found[1] for found in PART.findall((ROOT / "docs/process.md").read_text())}
+    assert parts >= SECTIONS.keys() | {"states", "purchase orders"}
+
+
+def test_every_setting_that_the_documents_name_exists() -> None:
+    known = set(re.findall(r'"(ORDERFLOW_\w+|DATABASE_URL|CELERY_BROKER_URL)"', (ROOT / "orderflow/settings.py").read_text()))
+    for document in DOCUMENTS:
+        named = set(re.findall(r"`(ORDERFLOW_\w+)`", (ROOT / document).read_text()))
+        assert named <= known, document
+
+
+if __name__ == "__main__":
+    import django
+
+    django.setup()
+    for document in DOCUMENTS:
+        path = ROOT / document
+        path.write_text(written_anew(path.read_text()))
