@@ -12,7 +12,8 @@ from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrd
 from stock.contract import MakeReservation, ReleaseReservation, ShipReservation
 from stock.models import Movement, ReservationLine, StockMovement
 from stock.queries import adjusted, received_with, reversed_by
-from stock.services.work import Adjustment, GoodsPromisedOrGone, NotEnoughAvailable, Reversal, Work, what_arrives
+from stock.services.ledger import Adjustment, GoodsPromisedOrGone, NotEnoughAvailable, Reversal
+from stock.services.work import Work, what_arrives
 
 __all__ = [
     "Adjustment",
@@ -128,7 +129,7 @@ def take(batch: Sequence[Received]) -> None:
     )
     booked = _booked(receipts)
     for received in batch:
-        work.cause = received.id
+        work.ledger.cause = received.id
         match received.message:
             case MakeReservation() as request:
                 work.reserve(request)

@@ -17,7 +17,7 @@ from orderflow.messaging.publishing import Outgoing, publish
 from purchase.contract import GoodsReceived, PeggedQuantity
 from stock.contract import MakeReservation, ReservationAccepted, ReservationRejected
 from stock.models import Balance, BalanceQuerySet, Reservation, ReservationLine, ReservationQuerySet, StockMovement
-from stock.services import Adjustment, AdjustmentTaken, NotEnoughAvailable, adjust_stock, take, work
+from stock.services import Adjustment, AdjustmentTaken, NotEnoughAvailable, adjust_stock, ledger, take, work
 from tests.concurrency.conftest import announced, put_on_the_shelf
 from tests.concurrency.threads import Act, locked_in_opposite_orders, meet, pile_up, refused, without_locks
 from tests.conftest import lines, product
@@ -84,7 +84,7 @@ def test_two_orders_for_products_that_stock_meets_for_the_first_time_do_not_dead
 
 def test_without_one_order_of_inserting_balances_they_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
     downwards = iter([False, True])
-    monkeypatch.setattr(work, "sorted", lambda rows: sorted(rows, reverse=next(downwards)), raising=False)
+    monkeypatch.setattr(ledger, "sorted", lambda rows: sorted(rows, reverse=next(downwards)), raising=False)
 
     with pytest.raises(OperationalError, match="deadlock detected"):
         pile_up(taking(an_order(*PRODUCTS)), taking(an_order(*reversed(PRODUCTS))), holding=a_new_middle_balance)
