@@ -13,11 +13,11 @@ from orderflow.database import snapshot
 from orderflow.messaging.consuming import drain
 from orderflow.messaging.models import Delivery, DeliveryState, StoredMessage
 from purchase.models import PurchaseOrder, PurchaseOrderLine
-from purchase.services import Arrival, receive_goods
+from purchase.services import Arrival, close_short, receive_goods
 from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder
-from sales.services import NewOrder, place_orders
+from sales.services import NewOrder, cancel_orders, change_order, place_orders
 from stock.models import Balance, Reservation, ReservationLine, StockMovement
-from stock.services import Adjustment, adjust_stock
+from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
 from tests.conftest import lines, product, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,15 +29,18 @@ def wrong() -> list[str]:
 
 @pytest.fixture
 def shop() -> dict[str, UUID]:
-    """One order delivered, one that may be, and two that wait for their goods."""
+    """One order delivered, one that may be, one cancelled, and two that wait for their goods."""
     adjust_stock([Adjustment(product_id=product("chair"), quantity=9, reason="opening")], by="Ada")
     orders = [
         NewOrder(reference="delivered", lines=lines(chair=2)),
         NewOrder(reference="deliverable", lines=lines(chair=2), delivery="manual"),
+        NewOrder(reference="cancelled", lines=lines(chair=1), delivery="manual"),
         NewOrder(reference="waiting", lines=lines(desk=3)),
         NewOrder(reference="waiting too", lines=lines(desk=3)),
     ]
     place_orders(orders)
+    settle()
+    cancel_orders([orders[2].id], by="Ada")
     settle()
     return {order.reference: order.id for order in orders}
 
@@ -49,9 +52,23 @@ def test_it_is_quiet_after_every_step(shop: dict[str, UUID]) -> None:
     for consumer in ("stock", "sales", "purchase", "stock", "sales"):
         drain(consumer, batch=1)
         assert wrong() == []
-    receive_goods([Arrival(purchase_order_id=each) for each in PurchaseOrder.objects.values_list("id", flat=True)])
+    short, *others = PurchaseOrder.objects.open()
+    [receipt] = receive_goods([Arrival(purchase_order_id=short.id, lines=lines(desk=1))])
+    assert wrong() == []
+    close_short([short.id], by="Ada")
+    assert wrong() == []
+    receive_goods([Arrival(purchase_order_id=each.id) for each in others])
     assert wrong() == []
     drain("sales")  # before Stock has heard of it
+    assert wrong() == []
+    change_order(shop["deliverable"], lines(chair=1, lamp=1), by="Ada")
+    assert wrong() == []
+    cancel_orders([shop["waiting"]], by="Ada")
+    assert wrong() == []
+    settle()
+    assert wrong() == []
+    desk = receipt.lines.get().line.product_id
+    reverse_receipt(Reversal(receipt_id=receipt.id, product_id=desk, quantity=1, reason="miscounted"), by="Ada")
     assert wrong() == []
     settle()
     assert wrong() == []
@@ -108,6 +125,35 @@ def _ship_unasked(shop: dict[str, UUID]) -> None:
 
 def _forget_shipping(shop: dict[str, UUID]) -> None:
     Reservation.objects.filter(id=shop["delivered"]).update(status="accepted")
+
+
+def _hold_for_the_cancelled(shop: dict[str, UUID]) -> None:
+    Reservation.objects.filter(id=shop["cancelled"]).update(status="accepted")
+
+
+def _release_unasked(shop: dict[str, UUID]) -> None:
+    Reservation.objects.filter(id=shop["waiting"]).update(status="released")
+
+
+def _release_and_keep(shop: dict[str, UUID]) -> None:
+    ReservationLine.objects.filter(reservation=shop["cancelled"]).update(held=1)
+
+
+def _cancel_what_arrived(shop: dict[str, UUID]) -> None:
+    PurchaseOrderLine.objects.update(received=1)
+    PurchaseOrder.objects.update(status="cancelled")
+
+
+def _buy_what_is_on_order(shop: dict[str, UUID]) -> None:
+    """The answer to another question has the same missing, and what is on order is bought once more."""
+    bought = StoredMessage.objects.filter(type="purchase.CreatePurchaseOrder").select_related("caused_by")[0]
+    answer = bought.caused_by
+    assert answer
+    answer.pk = bought.pk = None
+    answer.save()
+    bought.payload = {**bought.payload, "purchase_order_id": str(uuid4())}
+    bought.caused_by = answer
+    bought.save()
 
 
 def _forget_acceptance(shop: dict[str, UUID]) -> None:
@@ -182,6 +228,11 @@ FAULTS: dict[str, tuple[Callable[[dict[str, UUID]], None], str]] = {
     "a closed purchase is thought open": (_lose_goods_received, "whose purchase order is closed knows it"),
     "one shortage was bought twice": (_buy_twice, "never more was bought than Stock said was missing"),
     "more was ordered than was asked for": (_order_more, "every automatic purchase order was asked for"),
+    "the cancelled hold goods": (_hold_for_the_cancelled, "nothing is held for what was cancelled"),
+    "goods were released that are wanted": (_release_unasked, "nothing was released that is not cancelled"),
+    "the released hold goods": (_release_and_keep, "who was released holds nothing"),
+    "what arrived was cancelled": (_cancel_what_arrived, "a purchase order's status fits its lines"),
+    "what is on order was bought": (_buy_what_is_on_order, "never more was bought than Stock said was missing"),
     "a dead letter": (_leave_a_dead_letter, "no dead letter waits for a person"),
 }
 
