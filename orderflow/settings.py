@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "orderflow",
     "orderflow.catalog",
     "orderflow.messaging",
+    "orderflow.console",
     "sales",
     "stock",
     "purchase",

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from orderflow.admin_tools.adding import AddedByService, OnceForm
+from orderflow.admin_tools.explaining import explanation
 from orderflow.admin_tools.links import (
     ids_called,
     linked,
@@ -80,6 +81,7 @@ class SalesOrderAdmin(AddedByService[SalesOrder]):
         "placed_at",
         "id",
         "state",
+        "why_it_waits",
         "waits_for",
         "purchases",
         "history",
@@ -121,6 +123,10 @@ class SalesOrderAdmin(AddedByService[SalesOrder]):
         return order.status.get_state_display()
 
     waits_for = linked("status__purchase_order_id", to="purchase.purchaseorder", title="waits for")
+
+    @admin.display(description="it waits for")
+    def why_it_waits(self, order: SalesOrder) -> SafeString:
+        return explanation("sales.salesorder", order.pk)
 
     @admin.display(description="purchase orders made for it")
     def purchases(self, order: SalesOrder) -> SafeString:

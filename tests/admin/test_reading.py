@@ -131,6 +131,13 @@ def test_the_page_of_an_order_tells_its_story_and_leads_to_its_neighbours(owner:
         assert neighbour in page
 
 
+def test_the_page_of_an_order_says_why_it_waits(owner: Client, company: None) -> None:
+    waiting = OrderStatus.objects.get(purchase_order_id__isnull=False)
+    page = text_of(owner.get(page_url(waiting.order)).content.decode())
+    assert "It waits for: a person to replay or discard dead letter" in page
+    assert re.search(r"1 × table \(1 of 2 are held\), next in line: 1 on purchase order PO-\w+, bought for it, expected 20", page)
+
+
 def test_a_movement_leads_to_what_it_was_for(owner: Client, company: None) -> None:
     receipt = Receipt.objects.latest("at")
     movement = StockMovement.objects.get(document=receipt.pk)
