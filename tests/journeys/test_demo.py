@@ -29,13 +29,15 @@ def _programs_of(folder: Path) -> list[str]:
     return found
 
 
-def test_the_demo_tells_four_stories_ends_with_a_clean_audit_and_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_the_demo_tells_its_stories_ends_with_a_clean_audit_and_leaves_no_process_behind(tmp_path: Path) -> None:
     demo = _demo(tmp_path)
     told, _ = demo.communicate(timeout=120)
     assert demo.returncode == 0, told
-    assert told.count("→ delivered") == 4
+    assert told.count("→ delivered") == 5
     assert "2 × DESK, more to come" in told
     assert "SHELF   10 on hand, 0 reserved" in told
+    assert "closed short: the rest will not come, by demo: sold out" in told
+    assert "→ cancelled, by demo: found it elsewhere" in told
     assert told.rstrip().endswith("checks, none wrong.")
     assert _programs_of(tmp_path) == []
 

@@ -15,11 +15,12 @@ import stock.queries
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.catalog.services import create_products, product_ids
 from orderflow.console.story import Story, story_of
+from orderflow.console.waiting import why_it_waits
 from orderflow.management.processes import beat, running, worker
 from orderflow.messaging.queries import is_quiet
 from purchase.contract import PeggedQuantity
-from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders, receive_goods
-from sales.services import NewOrder, place_orders
+from purchase.services import Arrival, NewPurchaseOrder, close_short, create_purchase_orders, receive_goods
+from sales.services import NewOrder, cancel_orders, place_orders
 from stock.services import Adjustment, adjust_stock
 
 PATIENCE = 60.0  # seconds until something that should happen counts as not happening
@@ -54,6 +55,8 @@ class Command(BaseCommand):
         self._not_enough()
         self._two_orders_for_the_last_unit()
         self._goods_that_nobody_waits_for()
+        self._a_supplier_who_falls_short()
+        self._a_customer_who_cancels()
         self._say("The end: every timer has rung, and the audit reads the whole database.")
         _wait_until(is_quiet, "The timers were not answered.")
         call_command("audit", stdout=self.stdout)
@@ -92,6 +95,27 @@ class Command(BaseCommand):
         for level in stock.queries.levels():
             self.stdout.write(f"  {level.sku:6} {level.on_hand:3} on hand, {level.reserved} reserved")
 
+    def _a_supplier_who_falls_short(self) -> None:
+        self._say("5. A supplier falls short: of 3 lamps 1 comes, and the rest never will. Exactly that is bought again.")
+        self._place("D-1005", "Alan", LAMP=3)
+        told = self._tell("D-1005", until=_awaits_goods)
+        first = self._receive("D-1005", LAMP=1)
+        close_short([first], by="demo", reason="sold out")
+        told = self._tell("D-1005", told, until=lambda story: _said("CreatePurchaseOrder", story) == 2)
+        self._receive("D-1005")
+        self._tell("D-1005", told, until=_has_ended)
+
+    def _a_customer_who_cancels(self) -> None:
+        self._say("6. A customer cancels while the goods are on order. So is the purchase order, since nothing has arrived.")
+        self._place("D-1006", "Hedy", LAMP=2)
+        told = self._tell("D-1006", until=_awaits_goods)
+        self._purchase_order_of("D-1006")
+        why = why_it_waits("D-1006")
+        assert why
+        self.stdout.write(f"    {why.sentence}")
+        cancel_orders([why.sales_order_id], by="demo", reason="found it elsewhere")
+        self._tell("D-1006", told, until=lambda story: _said("PurchaseOrderCancelled", story) == 1)
+
     # -- what happens in them ---------------------------------------------------------------------------------------------
 
     def _say(self, text: str) -> None:
@@ -100,15 +124,21 @@ class Command(BaseCommand):
     def _place(self, reference: str, customer: str, **quantities: int) -> None:
         place_orders([NewOrder(reference=reference, customer=customer, lines=self._lines(**quantities))], by="demo")
 
-    def _receive(self, reference: str, **quantities: int) -> None:
-        """The supplier delivers a part of what was bought for the order, or all that is still to come."""
+    def _receive(self, reference: str, **quantities: int) -> UUID:
+        """The supplier delivers a part of what was bought for the order, or all the rest. Returns the purchase order's id."""
+        purchase_order_id = self._purchase_order_of(reference)
+        arrived = self._lines(**quantities) or None
+        receive_goods([Arrival(id=uuid4(), purchase_order_id=purchase_order_id, lines=arrived)], by="demo")
+        return purchase_order_id
+
+    def _purchase_order_of(self, reference: str) -> UUID:
+        """The purchase order that an order waits for, once Purchase has it."""
         process = sales.queries.process_called(reference)
         assert process
         assert process.purchase_order_id
         purchase_order_id: UUID = process.purchase_order_id
         _wait_until(lambda: bool(purchase.queries.references_of([purchase_order_id])), "Nothing was ordered.")
-        arrived = self._lines(**quantities) or None
-        receive_goods([Arrival(id=uuid4(), purchase_order_id=purchase_order_id, lines=arrived)], by="demo")
+        return purchase_order_id
 
     def _lines(self, **quantities: int) -> list[ProductQuantity]:
         return [ProductQuantity(product_id=self._ids[sku], quantity=quantity) for sku, quantity in quantities.items()]
@@ -142,6 +172,10 @@ def _has_ended(story: Story) -> bool:
 
 def _awaits_goods(story: Story) -> bool:
     return any("awaiting goods received" in entry.what for entry in story.entries)
+
+
+def _said(message: str, story: Story) -> int:
+    return sum(entry.what.startswith(message) for entry in story.entries)
 
 
 def _on_hand(sku: str) -> int:
