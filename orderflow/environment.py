@@ -45,7 +45,7 @@ def seconds(name: str, default: float, *, at_least: float = 0) -> float:
 def duration(name: str, default: str) -> timedelta:
     """A whole number and its unit: 90s, 15m, 8h, 7d."""
     value = text(name, default)
-    found = re.fullmatch(r"(\d{1,6})([smhd])", value)
+    found = re.fullmatch(r"(\d{1,5})([smhd])", value)
     if found is None:
         raise ImproperlyConfigured(f"{name}={value!r}: give a whole number and its unit, such as 90s, 15m, 8h or 7d.")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
