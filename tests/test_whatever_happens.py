@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from django.utils import timezone
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.console.audit import audit
 from orderflow.messaging import consuming
-from orderflow.messaging.models import Delivery
+from orderflow.messaging.models import Delivery, StoredMessage
 from orderflow.messaging.subscriptions import subscription_of
 from orderflow.refusals import Refused
 from purchase.models import PurchaseOrder, PurchaseOrderLine, ReceiptLine
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 STORIES = int(os.environ.get("ORDERFLOW_STORIES", "12"))
 STEPS = 80
+STUMBLED = "it stumbled, for the story's sake"
 SKUS = ("chair", "desk", "lamp")
 
 
@@ -53,6 +55,8 @@ class Story:
             (2, self.adjust),
             (2, self.reverse),
             (6, self.ring_the_timers),
+            (4, self.stumble),
+            (3, self.get_up),
             (40, self.hand_over),
         ]
 
@@ -104,10 +108,23 @@ class Story:
     def ring_the_timers(self) -> None:
         Delivery.objects.filter(attempts=0).update(due_at=timezone.now())
 
+    def stumble(self) -> None:
+        """Whoever was to get a message next fails at it: what follows it within its key waits, and all else overtakes."""
+        delivery = Delivery.objects.filter(consumer=self._consumer(), attempts=0, state="waiting").order_by("id").first()
+        if delivery:
+            an_hour_later = timezone.now() + timedelta(hours=1)
+            Delivery.objects.filter(pk=delivery.pk).update(attempts=1, due_at=an_hour_later, last_error=STUMBLED)
+
+    def get_up(self) -> None:
+        _get_up()
+
     def hand_over(self) -> None:
         """One batch, to one consumer."""
-        subscription = subscription_of(self._random.choice(["sales", "stock", "purchase"]))
+        subscription = subscription_of(self._consumer())
         consuming._handle_batch(subscription, self._random.randint(1, 6))
+
+    def _consumer(self) -> str:
+        return self._random.choice(["sales", "stock", "purchase"])
 
     def _sales_order(self) -> UUID:
         return self._any(SalesOrder.objects.order_by("placed_at"))
@@ -143,6 +160,7 @@ def test_whatever_happens(seed: int, settings: Any) -> None:
 
 def _heal() -> None:
     """Hand over what is on its way, ring every timer, receive what is open, deliver what may be, try again what needs it."""
+    _get_up()
     for _ in range(30):
         Delivery.objects.filter(attempts=0).update(due_at=timezone.now())
         settle()
@@ -156,8 +174,32 @@ def _heal() -> None:
             return
 
 
+def _get_up() -> None:
+    """What failed on purpose is tried again."""
+    Delivery.objects.filter(last_error=STUMBLED).update(attempts=0, due_at=timezone.now(), last_error="")
+
+
 def _assert_all_is_well(story: Story) -> None:
     assert [check for check in audit() if check.offenders] == [], story.told
+    assert _given_up_and_still_open() == set(), story.told
+    assert _asked_before_stock_had_caught_up() == [], story.told
+
+
+def _given_up_and_still_open() -> set[str]:
+    """Purchase orders of which nothing ever came, although Purchase has handled that nobody needs them any more."""
+    commands = StoredMessage.objects.filter(type="purchase.CancelPurchaseOrder").exclude(deliveries__isnull=False)
+    untouched = PurchaseOrder.objects.filter(status="open", receipts__isnull=True).values_list("pk", flat=True)
+    return {payload["purchase_order_id"] for payload in commands.values_list("payload", flat=True)} & {
+        str(pk) for pk in untouched
+    }
+
+
+def _asked_before_stock_had_caught_up() -> list[UUID]:
+    """Sales orders whose latest question was asked although Stock had not handled what closed a purchase order of theirs."""
+    on_the_way = Delivery.objects.filter(consumer="stock").values("message_id")
+    waiting = OrderStatus.objects.filter(state__startswith="awaiting", purchases__closed_by__in=on_the_way)
+    questions = StoredMessage.objects.filter(type="stock.MakeReservation")
+    return [each.pk for each in waiting if questions.filter(key=each.pk, payload__request=each.request).exists()]
 
 
 def _assert_every_order_has_ended() -> None:
