@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from orderflow.catalog.models import Product
 from orderflow.catalog.quantities import LARGEST_QUANTITY
+from orderflow.reasons import REASON_LENGTH
 from purchase.receiving import Status
 
 STILL_TO_COME = [Status.OPEN.value, Status.PARTIALLY_RECEIVED.value]
@@ -122,7 +123,7 @@ class PurchaseOrderChange(models.Model):
     what = models.CharField(max_length=200)
     message_id = models.BigIntegerField(null=True, blank=True, help_text="The message that caused it.")
     by = models.CharField(max_length=150, blank=True, help_text="The person who caused it.")
-    reason = models.CharField(max_length=200, blank=True, help_text="Why that person did.")
+    reason = models.CharField(max_length=REASON_LENGTH, blank=True, help_text="Why that person did.")
     at = models.DateTimeField()
 
     class Meta:

@@ -170,8 +170,14 @@ def _too_much(product_id: UUID, quantity: int, lines: Sequence[Outstanding], ref
     return MoreThanOrdered(reference, ordered[0].sku, quantity, outstanding, possible - outstanding)
 
 
-def status_of(lines: Sequence[Outstanding]) -> Status:
-    """The status that fits its lines, of a purchase order that was neither cancelled nor closed short."""
-    if not any(line.quantity_to_come for line in lines):
-        return Status.RECEIVED
-    return Status.PARTIALLY_RECEIVED if any(line.received for line in lines) else Status.OPEN
+def after_reversal(status: Status, lines: Sequence[Outstanding]) -> Status:
+    """The status once less has arrived than was thought.
+
+    What was closed stays closed, and one that was complete is closed short from now on: others have been told that nothing more
+    will come, and may have bought elsewhere since.
+    """
+    if status == Status.RECEIVED:
+        return Status.CLOSED_SHORT if any(line.quantity_to_come for line in lines) else Status.RECEIVED
+    if status == Status.PARTIALLY_RECEIVED:
+        return Status.PARTIALLY_RECEIVED if any(line.received for line in lines) else Status.OPEN
+    return status

@@ -40,6 +40,7 @@ class OrderLineSerializer(serializers.ModelSerializer[SalesOrderLine]):
 
 
 class OrderSerializer(serializers.ModelSerializer[SalesOrder]):
+    revision = serializers.IntegerField(source="status.revision")
     status = serializers.CharField(source="status.state")
     since = serializers.DateTimeField(source="status.since")
     purchase_order_id = serializers.UUIDField(source="status.purchase_order_id", help_text="The one it waits for, or null.")

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from orderflow.catalog.models import Product
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
+from orderflow.reasons import REASON_LENGTH
 from sales.process_manager import AG, AS, CX, DD, State
 
 
@@ -16,14 +17,13 @@ class DeliveryChoice(models.TextChoices):
 
 
 class SalesOrder(models.Model):
-    """What a customer ordered. How far it is, its `OrderStatus` knows."""
+    """What a customer ordered. How far it is, its `OrderStatus` knows; apart from its lines nothing of it ever changes."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     reference = models.CharField(max_length=100, unique=True)
     customer = models.CharField(max_length=200, blank=True)
     priority = models.IntegerField(default=0, help_text="Higher is served first when goods arrive.")
     delivery = models.CharField(max_length=10, choices=DeliveryChoice, default=DeliveryChoice.AUTOMATIC)
-    revision = models.PositiveIntegerField(default=1, editable=False)
     placed_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     def __str__(self) -> str:
@@ -54,7 +54,10 @@ class SalesOrderLine(models.Model):
 
 class OrderStatusQuerySet(models.QuerySet["OrderStatus"]):
     def locked(self) -> Self:
-        """With their orders; locked in the one order that everybody keeps to."""
+        """With their orders; locked in the one order that everybody keeps to.
+
+        After a wait PostgreSQL reads a locked row again, but not what is joined to it: what may change stands in the status.
+        """
         return self.select_related("order").select_for_update(no_key=True, of=("self",)).order_by("order_id")
 
 
@@ -66,6 +69,7 @@ class OrderStatus(models.Model):
         max_length=30, choices=[(state.value, state.value.replace("_", " ")) for state in State if state != State.NEW]
     )
     since = models.DateTimeField(help_text="When it entered this state.")
+    revision = models.PositiveIntegerField(default=1, help_text="Which version of the customer's wish: 1 until it is changed.")
     request = models.PositiveIntegerField(default=0, help_text="The number of the latest question to Stock.")
     purchase_order_id = models.UUIDField(
         null=True, blank=True, unique=True, help_text="The purchase order whose goods it waits for: of several, the latest."
@@ -145,7 +149,7 @@ class OrderStatusChange(models.Model):
     to_state = models.CharField(max_length=30)
     message_id = models.BigIntegerField(null=True, blank=True, help_text="The message that caused it.")
     by = models.CharField(max_length=150, blank=True, help_text="The person who caused it.")
-    reason = models.CharField(max_length=200, blank=True, help_text="Why that person did.")
+    reason = models.CharField(max_length=REASON_LENGTH, blank=True, help_text="Why that person did.")
     at = models.DateTimeField()
 
     class Meta:

@@ -87,7 +87,7 @@ def purchases_thought_open() -> QuerySet[OrderPurchase, UUID]:
 def lines_ordered() -> Iterator[tuple[UUID, UUID, int, int]]:
     """Sales order, product, quantity and the order's revision, of every line of an order that was not cancelled."""
     rows = SalesOrderLine.objects.exclude(order__status__state=CX).order_by()
-    yield from rows.values_list("order", "product", "quantity", "order__revision").iterator()
+    yield from rows.values_list("order", "product", "quantity", "order__status__revision").iterator()
 
 
 def process_count() -> int:

@@ -7,6 +7,7 @@ from django.db.models.functions import Coalesce
 
 from orderflow.catalog.models import Product
 from orderflow.catalog.quantities import LARGEST_QUANTITY
+from orderflow.reasons import REASON_LENGTH
 
 
 class BalanceQuerySet(models.QuerySet["Balance"]):
@@ -143,7 +144,7 @@ class StockMovement(models.Model):
     corrects = models.UUIDField(
         null=True, blank=True, db_index=True, editable=False, help_text="Of a reversal: the receipt that was counted wrongly."
     )
-    reason = models.CharField(max_length=200, blank=True)
+    reason = models.CharField(max_length=REASON_LENGTH, blank=True)
     message_id = models.BigIntegerField(null=True, blank=True, help_text="The message that caused it.")
     by = models.CharField(max_length=150, blank=True, help_text="The person who caused it.")
     at = models.DateTimeField()

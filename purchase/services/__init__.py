@@ -94,7 +94,8 @@ def receive_goods(arrivals: Sequence[Arrival], *, by: str = "") -> list[Receipt]
 def cancel_purchase_orders(purchase_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
     """Nothing of these will come, and nothing has: all or none. Cancelling one again changes nothing. Locks them, by id.
 
-    Whoever waits for them has what is missing bought again. Raises `PurchaseOrderCannotBeCancelled`, `NoSuchPurchaseOrder`.
+    Whoever waits for them has what is missing bought again. Raises `PurchaseOrderCannotBeCancelled`, `NoSuchPurchaseOrder`,
+    `ReasonTooLong`.
     """
     work = Work(PurchaseOrder.objects.filter(id__in=purchase_order_ids).locked(), by=by, reason=reason)
     for purchase_order_id in purchase_order_ids:
@@ -106,7 +107,8 @@ def cancel_purchase_orders(purchase_order_ids: Collection[UUID], *, by: str, rea
 def close_short(purchase_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
     """The rest of these will never come: all or none. Closing one again changes nothing. Locks them, by id.
 
-    Whoever waits for them has what is missing bought again. Raises `PurchaseOrderCannotBeClosedShort`, `NoSuchPurchaseOrder`.
+    Whoever waits for them has what is missing bought again. Raises `PurchaseOrderCannotBeClosedShort`,
+    `NoSuchPurchaseOrder`, `ReasonTooLong`.
     """
     work = Work(PurchaseOrder.objects.filter(id__in=purchase_order_ids).locked(), by=by, reason=reason)
     for purchase_order_id in purchase_order_ids:
@@ -118,7 +120,7 @@ def close_short(purchase_order_ids: Collection[UUID], *, by: str, reason: str = 
 def expect_goods(purchase_order_id: UUID, expected_at: datetime, *, by: str, reason: str = "") -> None:
     """The goods are expected then, and not overdue until then. Locks the purchase order.
 
-    Raises `PurchaseOrderEnded`, `NoSuchPurchaseOrder`.
+    Raises `PurchaseOrderEnded`, `NoSuchPurchaseOrder`, `ReasonTooLong`.
     """
     work = Work(PurchaseOrder.objects.filter(id=purchase_order_id).locked(), by=by, reason=reason)
     work.expect(work.order(purchase_order_id), expected_at)

@@ -14,6 +14,7 @@ from orderflow.catalog.quantities import ProductQuantity, checked_lines
 from orderflow.database import save_rows
 from orderflow.messaging.messages import Message, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.reasons import checked_reason
 from orderflow.refusals import Conflict, NotFound
 from purchase.contract import (
     GoodsReceived,
@@ -24,7 +25,7 @@ from purchase.contract import (
     ReverseReceipt,
 )
 from purchase.models import PurchaseOrder, PurchaseOrderChange, PurchaseOrderLine, Receipt, ReceiptLine
-from purchase.receiving import Act, Outstanding, Status, decide, receive, status_of
+from purchase.receiving import Act, Outstanding, Status, after_reversal, decide, receive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class Work:
         self.cause: int | None = None
         self._now: datetime = timezone.now()
         self._by = by
-        self._reason = reason
+        self._reason = checked_reason(reason)
         self.orders = {row.id: row for row in locked}
         self._lines: dict[UUID, list[PurchaseOrderLine]] = defaultdict(list)
         for ordered in PurchaseOrderLine.objects.filter(order__in=self.orders).select_related("product"):
@@ -79,7 +80,8 @@ class Work:
         self._changed: dict[UUID, PurchaseOrder] = {}
         self._changed_lines: dict[int, PurchaseOrderLine] = {}
         self._new_receipts: list[Receipt] = []
-        self._receipt_lines: list[ReceiptLine] = []
+        self._new_receipt_lines: list[ReceiptLine] = []
+        self._reversed_lines: dict[int, ReceiptLine] = {}
         self._history: list[PurchaseOrderChange] = []
         self._outgoing: list[Outgoing] = []
 
@@ -110,7 +112,7 @@ class Work:
             self._count(line, quantity)
             row = ReceiptLine(receipt=receipt, line=line, quantity=quantity)
             self._contents[receipt.id].append(row)
-            self._receipt_lines.append(row)
+            self._new_receipt_lines.append(row)
         self._tell(_goods_received(receipt, filled, complete=status == Status.RECEIVED))
         return receipt
 
@@ -163,7 +165,7 @@ class Work:
         self._tell(PurchaseOrderOverdue(purchase_order_id=order.id, expected_at=order.expected_at))
 
     def reverse(self, reversal: ReverseReceipt) -> None:
-        """What was counted wrongly has not arrived: a complete purchase order is open again. What was closed stays closed."""
+        """What was counted wrongly has not arrived."""
         receipt = self._receipts.get(reversal.receipt_id)
         if receipt is None:
             raise UnexpectedMessage(f"There is no receipt {reversal.receipt_id}.")
@@ -172,14 +174,13 @@ class Work:
             if row.line.product_id == reversal.product.product_id:
                 share = min(row.quantity - row.reversed, left)
                 row.reversed += share
+                self._reversed_lines[row.pk] = row
                 self._count(row.line, -share)
                 left -= share
         if left:
             raise UnexpectedMessage(f"Receipt {receipt.id} has {left} less than is to be reversed.")
-        self._receipt_lines += self._contents[receipt.id]
         before = order.status
-        if before in (Status.RECEIVED, Status.PARTIALLY_RECEIVED):
-            self._set_status(order, status_of([_outstanding(line) for line in self._lines[order.id]]))
+        self._set_status(order, after_reversal(Status(before), [_outstanding(line) for line in self._lines[order.id]]))
         what = f"{reversal.product.quantity:,} of receipt {receipt.id} reversed"
         self._note(order, before, what, by=reversal.by, reason=reversal.reason)
 
@@ -187,9 +188,8 @@ class Work:
         save_rows(list(self._changed.values()), ["status", "expected_at", "overdue"])
         save_rows(list(self._changed_lines.values()), ["received"])
         Receipt.objects.bulk_create(self._new_receipts)
-        new = [row for row in self._receipt_lines if row.pk is None]
-        ReceiptLine.objects.bulk_create(new)
-        save_rows(list({row.pk: row for row in self._receipt_lines if row not in new}.values()), ["reversed"])
+        ReceiptLine.objects.bulk_create(self._new_receipt_lines)
+        save_rows(list(self._reversed_lines.values()), ["reversed"])
         PurchaseOrderChange.objects.bulk_create(self._history)
         publish(self._outgoing)
 

@@ -18,6 +18,7 @@ from orderflow.catalog.quantities import ProductQuantity, checked_lines
 from orderflow.database import by_id, once_more_if_taken, refuse_taken_references, save_rows
 from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.reasons import checked_reason
 from orderflow.refusals import Conflict, NotFound
 from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort, PurchaseOrderOverdue
 from sales.contract import SalesOrderCreated
@@ -98,7 +99,8 @@ def cancel_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "
     """Cancel orders that are not delivered, all or none; cancelling one again changes nothing. Locks their `OrderStatus` rows.
 
     What they hold goes to those who wait. What is on order for them is cancelled if nothing of it has arrived, or kept
-    (`ORDERFLOW_CANCEL_PURCHASES`). Raises `OrderCannotBeCancelled`, `NoSuchOrder`.
+    (`ORDERFLOW_CANCEL_PURCHASES`). Raises `OrderCannotBeCancelled`, `NoSuchOrder`,
+    `ReasonTooLong`.
     """
     _decide(sales_order_ids, lambda order: Cancel(reference=order.reference), by=by, reason=reason)
 
@@ -106,7 +108,7 @@ def cancel_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "
 def try_again(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
     """Have what is missing bought once more for orders that need attention, all or none. Locks their `OrderStatus` rows.
 
-    Raises `NothingToTryAgain`, `NoSuchOrder`.
+    Raises `NothingToTryAgain`, `NoSuchOrder`, `ReasonTooLong`.
     """
     _decide(sales_order_ids, lambda order: TryAgain(reference=order.reference), by=by, reason=reason)
 
@@ -118,18 +120,19 @@ def change_order(
     """From now on these lines are wanted, and no others. The same as before changes nothing. Locks the `OrderStatus` row.
 
     With `revision` only if that is still the order's. Raises `OrderCannotBeChanged`, `OrderWasChanged`, `NoSuchOrder`, `NoLines`,
-    `QuantityOutOfRange`.
+    `QuantityOutOfRange`, `ReasonTooLong`.
     """
     wanted = checked_lines(lines)
     work = Work.on(OrderStatus.objects.filter(order=sales_order_id).locked())
     if sales_order_id not in work.statuses:
         raise NoSuchOrder(sales_order_id)
-    order = work.statuses[sales_order_id].order
+    status = work.statuses[sales_order_id]
+    order = status.order
     if set(order.ordered()) == set(wanted):
         return
-    if revision is not None and revision != order.revision:
-        raise OrderWasChanged(order.reference, order.revision)
-    work.apply(sales_order_id, Change(reference=order.reference, lines=wanted), by=by, reason=reason)
+    if revision is not None and revision != status.revision:
+        raise OrderWasChanged(order.reference, status.revision)
+    work.apply(sales_order_id, Change(reference=order.reference, lines=wanted), by=by, reason=checked_reason(reason))
     _replace_lines(order, wanted)
     work.save()
 
@@ -170,10 +173,10 @@ def advance(batch: Sequence[Received]) -> None:
 def _decide(sales_order_ids: Collection[UUID], wish: Callable[[SalesOrder], object], *, by: str, reason: str = "") -> None:
     """A person wants the same of several orders."""
     work = Work.on(OrderStatus.objects.filter(order_id__in=sales_order_ids).locked())
-    for sales_order_id in sales_order_ids:
+    for sales_order_id in dict.fromkeys(sales_order_ids):
         if sales_order_id not in work.statuses:
             raise NoSuchOrder(sales_order_id)
-        work.apply(sales_order_id, wish(work.statuses[sales_order_id].order), by=by, reason=reason)
+        work.apply(sales_order_id, wish(work.statuses[sales_order_id].order), by=by, reason=checked_reason(reason))
     work.save()
 
 
@@ -181,7 +184,7 @@ def _decide(sales_order_ids: Collection[UUID], wish: Callable[[SalesOrder], obje
 
 
 def _placed_before(orders: Mapping[UUID, NewOrder], lines: Mapping[UUID, Lines]) -> dict[UUID, SalesOrder]:
-    known = SalesOrder.objects.prefetch_related("lines").in_bulk(orders)
+    known = SalesOrder.objects.select_related("status").prefetch_related("lines").in_bulk(orders)
     for order_id, row in known.items():
         if not _is_the_same(row, orders[order_id], lines[order_id]):
             raise OrderTaken(f"id {order_id}")
@@ -191,7 +194,7 @@ def _placed_before(orders: Mapping[UUID, NewOrder], lines: Mapping[UUID, Lines])
 def _is_the_same(row: SalesOrder, order: NewOrder, lines: Lines) -> bool:
     """What was made up for want of being given does not count, nor do lines that were changed since."""
     given = (order.reference or row.reference, order.customer, order.priority, order.delivery or row.delivery)
-    same_lines = row.revision > 1 or set(lines) == set(row.ordered())
+    same_lines = row.status.revision > 1 or set(lines) == set(row.ordered())
     return same_lines and given == (row.reference, row.customer, row.priority, row.delivery)
 
 

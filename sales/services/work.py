@@ -49,7 +49,6 @@ class Work:
         self._lines = lines or {}
         self._not_handled_by_stock: set[int] = set()
         self._changed: dict[UUID, OrderStatus] = {}
-        self._changed_orders: dict[UUID, SalesOrder] = {}
         self._changed_purchases: dict[UUID, OrderPurchase] = {}
         self._new_purchase_lines: list[OrderPurchaseLine] = []
         self._history: list[OrderStatusChange] = []
@@ -99,8 +98,7 @@ class Work:
         self._outgoing += [Outgoing(message=each, caused_by=message_id, countdown=_countdown(each)) for each in decision.messages]
 
     def save(self) -> None:
-        fields = ["state", "since", "request", "purchase_order_id", "times_bought", "needs_attention", "overdue"]
-        save_rows(list(self._changed_orders.values()), ["revision"])
+        fields = ["state", "since", "revision", "request", "purchase_order_id", "times_bought", "needs_attention", "overdue"]
         save_rows(list(self._changed.values()), fields)
         save_rows(list(self._changed_purchases.values()), ["closed_by"])
         OrderPurchaseLine.objects.bulk_create(self._new_purchase_lines)
@@ -137,7 +135,7 @@ class Work:
             priority=status.order.priority,
             placed_at=status.order.placed_at,
             state=State(status.state),
-            revision=status.order.revision,
+            revision=status.revision,
             request=status.request,
             times_bought=status.times_bought,
             open_purchases=tuple(
@@ -152,15 +150,13 @@ class Work:
         if moved:
             status.since = self.now
         status.state = process.state
+        status.revision = process.revision
         status.request = process.request
         status.purchase_order_id = process.open_purchases[-1].purchase_order_id if process.state == AG else None
         status.times_bought = process.times_bought
         status.needs_attention = process.needs_attention
         status.overdue = process.overdue
         self._changed[status.order_id] = status
-        if status.order.revision != process.revision:
-            status.order.revision = process.revision
-            self._changed_orders[status.order_id] = status.order
 
     def _remember_purchases(self, before: Process, after: Process, message_id: int | None) -> None:
         own = self._purchases[after.sales_order_id]

@@ -1,12 +1,12 @@
 """What can be done with stock, each in one transaction: adjust it, reverse a receipt, and take a batch of messages about it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity, checked_lines
 from orderflow.database import once_more_if_taken
-from orderflow.messaging.messages import Received, UnexpectedMessage
+from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.refusals import Conflict, Refused
 from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort
 from stock.contract import MakeReservation, ReleaseReservation, ShipReservation
@@ -67,7 +67,8 @@ class ReversalTaken(Conflict):
 def adjust_stock(adjustments: Sequence[Adjustment], *, by: str) -> list[UUID]:
     """Book corrections, all or none; goods that are found serve those who wait. Returns the ids of those that were new.
 
-    Locks the balances, then the reservations that wait. Raises `NotEnoughAvailable`, `AdjustmentTaken`, `AdjustmentOutOfRange`.
+    Locks the balances, then the reservations that wait. Raises `NotEnoughAvailable`, `AdjustmentTaken`, `AdjustmentOutOfRange`,
+    `ReasonTooLong`.
     """
     for each in adjustments:
         if not 1 <= abs(each.quantity) <= LARGEST_QUANTITY:
@@ -91,7 +92,7 @@ def reverse_receipt(reversal: Reversal, *, by: str) -> None:
     """Take back what was counted wrongly when goods arrived: it leaves the shelf, and Purchase hears that it never came.
 
     An id that was booked before counts once. Locks the balance. Raises `GoodsPromisedOrGone`, `MoreThanReceived`,
-    `ReversalTaken`, `QuantityOutOfRange`.
+    `ReversalTaken`, `QuantityOutOfRange`, `ReasonTooLong`.
     """
     checked_lines([ProductQuantity(product_id=reversal.product_id, quantity=reversal.quantity)])
     work = Work(products={reversal.product_id}, increases={}, by=by)
@@ -117,9 +118,8 @@ def take(batch: Sequence[Received]) -> None:
     receipts = [message for message in messages if isinstance(message, GoodsReceived)]
     shipped = {message.reservation_id for message in messages if isinstance(message, ShipReservation)}
     released = {message.reservation_id for message in messages if isinstance(message, ReleaseReservation)}
-    giving_up = released | {request.reservation_id for request in requests if request.revision > 1}
     arriving, pegs = what_arrives(receipts)
-    freed = _may_be_freed(giving_up, requests)
+    freed = _may_be_freed(messages, released | {request.reservation_id for request in requests if request.revision > 1})
     requested = {line.product_id for request in requests for line in request.lines}
     work = Work(
         products=requested | arriving.keys() | freed.keys() | _products(shipped),
@@ -157,19 +157,30 @@ def _found(adjustments: Iterable[Adjustment]) -> Counter[UUID]:
     return +found
 
 
-def _may_be_freed(giving_up: Collection[UUID], requests: Iterable[MakeReservation]) -> Counter[UUID]:
-    """By product, the most that these reservations can hold when they give it up.
+def _may_be_freed(messages: Iterable[Message], giving_up: Collection[UUID]) -> Counter[UUID]:
+    """By product, the most that these reservations can let go of, as the messages want less and less.
 
-    Read before anything is locked, when nobody can say yet how much they hold; what they ask for changes only here, under the
+    Read before anything is locked, when nobody can say yet how much they hold; what they want changes only here, under the
     consumer's lock.
     """
-    freed: Counter[UUID] = Counter()
+    wanted: dict[UUID, Counter[UUID]] = defaultdict(Counter)
+    revisions: dict[UUID, int] = {}
     if giving_up:
-        for held in ReservationLine.objects.filter(reservation__in=giving_up):
-            freed[held.product_id] += held.quantity
-        for request in requests:
-            if request.reservation_id in giving_up:
-                freed.update({line.product_id: line.quantity for line in request.lines})
+        for row in ReservationLine.objects.filter(reservation__in=giving_up).select_related("reservation"):
+            wanted[row.reservation_id][row.product_id] = row.quantity
+            revisions[row.reservation_id] = row.reservation.revision
+    freed: Counter[UUID] = Counter()
+    for message in messages:
+        match message:
+            case MakeReservation(reservation_id=each) if each in giving_up and message.revision > revisions.get(each, 0):
+                now = Counter({line.product_id: line.quantity for line in message.lines})
+                revisions[each] = message.revision
+            case ReleaseReservation(reservation_id=each):
+                now = Counter()
+            case _:
+                continue
+        freed += wanted[each] - now  # of counters: what is less than before
+        wanted[each] = now
     return freed
 
 

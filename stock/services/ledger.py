@@ -8,6 +8,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from orderflow.database import save_rows
+from orderflow.reasons import checked_reason
 from orderflow.refusals import Conflict
 from stock.models import Balance, Movement, StockMovement
 
@@ -72,7 +73,7 @@ class Ledger:
         self._note(Movement.RECEIVED, product_id, on_hand=quantity, document=receipt_id)
 
     def adjust(self, adjustment: Adjustment) -> None:
-        """Raises `NotEnoughAvailable`."""
+        """Raises `NotEnoughAvailable`, `ReasonTooLong`."""
         balance = self._balances[adjustment.product_id]
         if balance.available + adjustment.quantity < 0:
             raise NotEnoughAvailable(balance, adjustment.quantity)
@@ -86,7 +87,7 @@ class Ledger:
         )
 
     def reverse(self, reversal: Reversal) -> None:
-        """Raises `GoodsPromisedOrGone`."""
+        """Raises `GoodsPromisedOrGone`, `ReasonTooLong`."""
         balance = self._balances[reversal.product_id]
         if balance.available < reversal.quantity:
             raise GoodsPromisedOrGone(balance, reversal.quantity)
@@ -136,7 +137,7 @@ class Ledger:
                 reserved=reserved,
                 document=document,
                 corrects=corrects,
-                reason=reason,
+                reason=checked_reason(reason),
                 message_id=self.cause,
                 by=self.by,
                 at=self.now,

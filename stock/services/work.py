@@ -137,11 +137,12 @@ class Work:
     def save(self) -> None:
         self.ledger.save()
         save_rows(list(self._changed.values()), ["status", "revision", "request"])
-        lines = self._changed_lines.values()
         if self._dropped_lines:
             ReservationLine.objects.filter(pk__in=self._dropped_lines).delete()
-        ReservationLine.objects.bulk_create(line for line in lines if line.pk is None)
-        save_rows([line for line in lines if line.pk is not None], ["quantity", "held"])
+        changed = self._changed_lines.values()
+        new, known = [line for line in changed if line.pk is None], [line for line in changed if line.pk is not None]
+        ReservationLine.objects.bulk_create(new)
+        save_rows(known, ["quantity", "held"])
         publish(self._outgoing)
 
     def _who_waits_for_a_surplus(self, increases: Mapping[UUID, int], pegs: Pegs, asking: Collection[UUID]) -> set[UUID]:

@@ -481,29 +481,38 @@ def reversal(arrival: Arrival, sku: str, quantity: int) -> Reversal:
 
 
 def test_what_was_counted_wrongly_leaves_the_shelf_and_is_still_to_come() -> None:
-    arrival = received(chair=5, desk=1)
-    reverse_receipt(reversal(arrival, "chair", 2), by="Ada")
-    assert (level("chair"), level("desk")) == ((3, 0), (1, 0))
+    [order] = create_purchase_orders([NewPurchaseOrder(lines=[PeggedQuantity(product_id=product("chair"), quantity=5)])])
+    arrival = Arrival(purchase_order_id=order.id, lines=lines(chair=4))
+    receive_goods([arrival])
     settle()
-    order = PurchaseOrder.objects.get()
-    assert order.status == "partially_received"
-    assert dict(PurchaseOrderLine.objects.values_list("product__sku", "received")) == {"chair": 3, "desk": 1}
-    change = order.changes.get()
-    assert (change.from_status, change.to_status, change.by, change.reason) == (
-        "received",
-        "partially_received",
-        "Ada",
-        "miscounted",
-    )
+    reverse_receipt(reversal(arrival, "chair", 2), by="Ada")
+    assert level("chair") == (2, 0)
+    settle()
+    assert PurchaseOrder.objects.get().status == "partially_received"
+    assert PurchaseOrderLine.objects.get().received == 2
     receive_goods([Arrival(purchase_order_id=order.id)])
     settle()
     assert level("chair") == (5, 0)
 
 
 def test_a_purchase_order_of_which_nothing_came_after_all_is_open_again() -> None:
-    reverse_receipt(reversal(received(chair=5), "chair", 5), by="Ada")
+    [order] = create_purchase_orders([NewPurchaseOrder(lines=[PeggedQuantity(product_id=product("chair"), quantity=5)])])
+    arrival = Arrival(purchase_order_id=order.id, lines=lines(chair=4))
+    receive_goods([arrival])
+    settle()
+    reverse_receipt(reversal(arrival, "chair", 4), by="Ada")
     settle()
     assert PurchaseOrder.objects.get().status == "open"
+
+
+def test_a_purchase_order_that_was_complete_is_closed_short_by_a_reversal_and_says_who_and_why() -> None:
+    arrival = received(chair=5, desk=1)
+    reverse_receipt(reversal(arrival, "chair", 2), by="Ada")
+    settle()
+    order = PurchaseOrder.objects.get()
+    assert dict(PurchaseOrderLine.objects.values_list("product__sku", "received")) == {"chair": 3, "desk": 1}
+    change = order.changes.get()
+    assert (change.from_status, change.to_status, change.by, change.reason) == ("received", "closed_short", "Ada", "miscounted")
 
 
 def test_a_purchase_order_that_was_closed_short_stays_closed() -> None:
