@@ -1,15 +1,17 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from orderflow.admin_tools.adding import AddedByService, OnceForm
+from orderflow.admin_tools.adding import AddedByService, OnceForm, TolerantSelect
+from orderflow.admin_tools.asking import AskingAdmin, ReasonQuestion
 from orderflow.admin_tools.explaining import explanation
 from orderflow.admin_tools.links import (
     ids_called,
@@ -20,12 +22,15 @@ from orderflow.admin_tools.links import (
     page_link,
     side_by_side,
     to_the_second,
+    where_true,
 )
 from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import QuantityLines, link_products, quantities
+from orderflow.catalog.models import Product
+from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from sales.models import OrderPurchase, OrderPurchaseLine, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
 from sales.process_manager import State
-from sales.services import NewOrder, deliver_orders, place_orders
+from sales.services import NewOrder, cancel_orders, change_order, deliver_orders, place_orders, try_again
 
 ids_called("sales_order_id", have_page="sales.salesorder")
 ids_called("requester_id", have_page="sales.salesorder")  # who has Purchase order something is a sales order
@@ -53,7 +58,7 @@ class OrderPurchaseInline(ReadOnlyInline[OrderPurchase, OrderStatus]):
 class OrderStatusChangeInline(ReadOnlyInline[OrderStatusChange, OrderStatus]):
     model = OrderStatusChange
     verbose_name_plural = "history"
-    fields = ["when", "change", "message", "by"]
+    fields = ["when", "change", "message", "by", "reason"]
 
     when = to_the_second("at")
     change = change_of_state
@@ -64,10 +69,81 @@ class SalesOrderForm(OnceForm[SalesOrder]):
     reference = forms.CharField(required=False, max_length=100, help_text="Made up where it is left empty.")
 
 
+class CancelOrders(ReasonQuestion[SalesOrder]):
+    label, done, logged = "Cancel", "Cancelled", "Cancelled"
+
+    def carry_out(self, *, by: str) -> None:
+        cancel_orders([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
+
+
+class TryAgain(ReasonQuestion[SalesOrder]):
+    label, done, logged = "Try again", "Tried again for", "Tried again"
+
+    def carry_out(self, *, by: str) -> None:
+        try_again([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
+
+
+class WantedLine(forms.Form):
+    """A product and how many are wanted from now on. Without a quantity it is not wanted."""
+
+    product = forms.ModelChoiceField(
+        Product.objects.all(),
+        required=False,
+        widget=TolerantSelect(SalesOrderLine._meta.get_field("product"), admin.site),
+    )
+    quantity = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_QUANTITY, widget=AdminIntegerFieldWidget)
+
+    def clean(self) -> None:
+        if self.cleaned_data.get("quantity") and "product" in self.cleaned_data and not self.cleaned_data["product"]:
+            self.add_error("product", "Choose the product of which so many are wanted.")
+
+
+WantedLines = forms.formset_factory(WantedLine, extra=3)
+
+
+class ChangeLines(ReasonQuestion[SalesOrder]):
+    """The revision that somebody looked at comes back with the answer: what was changed meanwhile is not overwritten."""
+
+    label, done, logged = "Change the lines", "Changed the lines of", "Changed the lines"
+    headings = ["Product", "Quantity (0: not wanted any more)"]
+    revision = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(self, rows: Sequence[SalesOrder], data: Any = None) -> None:
+        super().__init__(rows, data)
+        [self._order] = rows
+        self.initial["revision"] = self._order.revision
+        ordered = [{"product": line.product_id, "quantity": line.quantity} for line in self._order.ordered()]
+        self._lines = WantedLines(data, initial=None if data else ordered, prefix="lines")  # every line that comes back counts
+        self.parts = [self._lines]
+
+    def table(self) -> Iterable[Sequence[object]]:
+        return [(form["product"], form["quantity"]) for form in self._lines.forms]
+
+    def carry_out(self, *, by: str) -> None:
+        given = [form.cleaned_data for form in self._lines.forms]
+        wanted = [
+            ProductQuantity(product_id=line["product"].pk, quantity=line["quantity"])
+            for line in given
+            if line.get("product") and line.get("quantity")
+        ]
+        change_order(self._order.pk, wanted, by=by, reason=self.cleaned_data["reason"], revision=self.cleaned_data["revision"])
+
+
 @admin.register(SalesOrder)
-class SalesOrderAdmin(AddedByService[SalesOrder]):
-    list_display = ["reference", "customer", "priority", "delivery", "state", "waits_for", "placed_at"]
-    list_filter = ["status__state", "delivery"]
+class SalesOrderAdmin(AskingAdmin[SalesOrder], AddedByService[SalesOrder]):
+    list_display = [
+        "reference",
+        "customer",
+        "priority",
+        "delivery",
+        "state",
+        "needs_attention",
+        "overdue",
+        "waits_for",
+        "placed_at",
+        "revision",
+    ]
+    list_filter = ["status__state", "status__needs_attention", "status__overdue", "delivery"]
     list_select_related = ["status"]
     date_hierarchy = "placed_at"
     ordering = ["-placed_at"]
@@ -80,7 +156,10 @@ class SalesOrderAdmin(AddedByService[SalesOrder]):
         "delivery",
         "placed_at",
         "id",
+        "revision",
         "state",
+        "needs_attention",
+        "overdue",
         "why_it_waits",
         "waits_for",
         "purchases",
@@ -91,7 +170,8 @@ class SalesOrderAdmin(AddedByService[SalesOrder]):
     add_form = SalesOrderForm
     add_fields = ["new_id", "reference", "customer", "priority", "delivery"]
     add_inlines = [SalesOrderLineInline]
-    actions = ["deliver"]
+    actions = ["deliver", "cancel", "try_again"]
+    questions = {"cancel": CancelOrders, "change_lines": ChangeLines, "try_again": TryAgain}
 
     def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> SalesOrder:
         order = NewOrder(
@@ -118,9 +198,20 @@ class SalesOrderAdmin(AddedByService[SalesOrder]):
             log="Delivered.",
         )
 
+    @admin.action(description="Cancel", permissions=["act"])
+    def cancel(self, request: HttpRequest, orders: QuerySet[SalesOrder]) -> HttpResponse | None:
+        return self.ask_about(request, "cancel", orders)
+
+    @admin.action(description="Try again", permissions=["act"])
+    def try_again(self, request: HttpRequest, orders: QuerySet[SalesOrder]) -> HttpResponse | None:
+        return self.ask_about(request, "try_again", orders)
+
     @admin.display(ordering="status__state")
     def state(self, order: SalesOrder) -> str:
         return order.status.get_state_display()
+
+    needs_attention = where_true("status__needs_attention")
+    overdue = where_true("status__overdue")
 
     waits_for = linked("status__purchase_order_id", to="purchase.purchaseorder", title="waits for")
 
@@ -153,7 +244,8 @@ class SalesOrderAdmin(AddedByService[SalesOrder]):
 
 def _in_words(change: OrderStatusChange) -> SafeString:
     message = page_link("messaging.storedmessage", change.message_id, "message") if change.message_id else ""
-    return format_html("{} {} {} {}", moment(change.at), change_of_state(None, change), message, change.by)
+    why = f"– {change.reason}" if change.reason else ""
+    return format_html("{} {} {} {} {}", moment(change.at), change_of_state(None, change), message, change.by, why)
 
 
 @admin.register(SalesOrderLine)
@@ -171,16 +263,18 @@ class SalesOrderLineAdmin(ReadOnlyAdmin[SalesOrderLine]):
 
 @admin.register(OrderStatus)
 class OrderStatusAdmin(ReadOnlyAdmin[OrderStatus]):
-    list_display = ["order", "state", "since", "request", "waits_for", "order_link"]
-    list_filter = ["state"]
+    list_display = ["order", "state", "since", "attention", "late", "request", "waits_for", "order_link"]
+    list_filter = ["state", "needs_attention", "overdue"]
     list_select_related = ["order"]
     ordering = ["-since"]
     search_fields = ["order__reference"]
     search_ids = ["order", "purchase_order_id"]
-    fields = ["order", "state", "since", "request", "waits_for", "see_also"]
+    fields = ["order", "state", "since", "attention", "late", "request", "times_bought", "waits_for", "see_also"]
     inlines = [OrderStatusChangeInline, OrderPurchaseInline]
 
     order_link = linked("order", title="sales order")
+    attention = where_true("needs_attention")
+    late = where_true("overdue")
     waits_for = linked("purchase_order_id", to="purchase.purchaseorder", title="waits for")
 
     @admin.display
@@ -233,13 +327,13 @@ class ToStateFilter(admin.SimpleListFilter):
 
 @admin.register(OrderStatusChange)
 class OrderStatusChangeAdmin(ReadOnlyAdmin[OrderStatusChange]):
-    list_display = ["id", "when", "order_link", "change", "message", "by"]
+    list_display = ["id", "when", "order_link", "change", "message", "by", "reason"]
     list_filter = [ToStateFilter]
     list_select_related = ["status__order"]
     ordering = ["-id"]
-    search_fields = ["status__order__reference", "by"]
+    search_fields = ["status__order__reference", "by", "reason"]
     search_ids = ["status"]
-    fields = ["status", "when", "change", "message", "by"]
+    fields = ["status", "when", "change", "message", "by", "reason"]
 
     order_link = linked("status__order", title="sales order")
     when = to_the_second("at")

@@ -61,6 +61,16 @@ def linked(path: str, *, to: str = "", title: str = "") -> Column:
     return column
 
 
+def where_true(path: str) -> Column:
+    """A column that says yes where a field is true. Django's icon for no is an alarm, also where no is good news."""
+
+    @admin.display(description=path.split("__")[-1].replace("_", " "), ordering=path)
+    def column(self: Any, row: Any) -> str:
+        return "yes" if _value(row, path) else str(self.get_empty_value_display())
+
+    return column
+
+
 def to_the_second(path: str) -> Column:
     """A column with a time as `moment` shows it."""
 

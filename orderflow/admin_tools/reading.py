@@ -5,13 +5,14 @@ from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import get_fields_from_path, lookup_spawns_duplicates, model_ngettext
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Field, Model, Q, QuerySet
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from orderflow.refusals import Refused
 
@@ -52,18 +53,28 @@ class ReadOnlyAdmin(admin.ModelAdmin[M]):
         return queryset.filter(wanted), duplicates
 
     def carry_out(self, request: HttpRequest, chosen: Sequence[M], service: Callable[[], object], *, done: str, log: str) -> None:
-        """Call a service for the chosen rows and log for each who did it, both or neither; show what came of it.
+        """Do it, or show why not."""
+        try:
+            self.do(request, chosen, service, done=done, log=log)
+        except Refused as refusal:
+            self.message_user(request, str(refusal), messages.ERROR)
+
+    def do(self, request: HttpRequest, chosen: Sequence[M], service: Callable[[], object], *, done: str, log: str) -> None:
+        """Call a service for the chosen rows and log for each who did it, both or neither; say so. May raise what is `Refused`.
 
         `done` is the verb: "Delivered".
         """
-        try:
-            with transaction.atomic():
-                service()
-                LogEntry.objects.log_actions(str(request.user.pk), chosen, CHANGE, log)
-        except Refused as refusal:
-            self.message_user(request, str(refusal), messages.ERROR)
-        else:
-            self.message_user(request, f"{done} {len(chosen)} {model_ngettext(self.opts, len(chosen))}.", messages.SUCCESS)
+        with transaction.atomic():
+            service()
+            LogEntry.objects.log_actions(str(request.user.pk), chosen, CHANGE, log)
+        self.message_user(request, f"{done} {len(chosen)} {model_ngettext(self.opts, len(chosen))}.", messages.SUCCESS)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any) -> HttpResponse | None:
+        """Django's own answers an id that cannot be one with a server error."""
+        if all(_can_be_stored(self.opts.pk, each) for each in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            return super().response_action(request, queryset, *args)
+        self.message_user(request, "What was chosen does not exist. Nothing was done.", messages.ERROR)
+        return None
 
 
 def _with_id(model: type[Model], paths: Sequence[str], term: str) -> Q:
@@ -123,6 +134,15 @@ def can_be(field: Field[Any, Any], text: str) -> bool:
     """Could this be a value of the field? What a person typed often could not."""
     try:
         field.to_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _can_be_stored(field: Field[Any, Any], text: str) -> bool:
+    """Could this be a value of the field that the database takes? Huge numbers could not."""
+    try:
+        field.clean(text, None)
     except ValidationError:
         return False
     return True

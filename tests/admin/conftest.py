@@ -1,11 +1,13 @@
 """Who looks at the admin, and a small trading company to look at."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
 from django.db.models import Model
@@ -130,6 +132,22 @@ def purchase_of(order: SalesOrder) -> UUID:
     return waited_for
 
 
+def two_deliverable_orders() -> list[SalesOrder]:
+    on_the_shelf(chair=5)
+    orders = [place(chair=1, delivery="manual", reference=reference) for reference in ("WEB-1", "WEB-2")]
+    settle()
+    return orders
+
+
+def ordered_table(quantity: int = 4, reference: str = "P-1") -> PurchaseOrder:
+    line = PeggedQuantity(product_id=product("table"), quantity=quantity)
+    return create_purchase_orders([NewPurchaseOrder(lines=[line], reference=reference)])[0]
+
+
+def states(orders: Sequence[SalesOrder]) -> set[str]:
+    return set(OrderStatus.objects.filter(order__in=orders).values_list("state", flat=True))
+
+
 # -- what a browser sends ---------------------------------------------------------------------------------------------------
 
 
@@ -146,3 +164,50 @@ def sales_order(*lines: Line, **fields: object) -> dict[str, Any]:
 
 def adjustment(sku: str, quantity: object, reason: str = "counted", **fields: object) -> dict[str, Any]:
     return {"new_id": uuid4(), "product": product(sku), "quantity": quantity, "reason": reason, **fields}
+
+
+# -- actions, and pages that ask ---------------------------------------------------------------------------------------------
+
+WHY = "The customer called"
+
+
+def act(client: Client, action: str, rows: Sequence[Model], **more: str) -> str:
+    """Choose these rows in their list and run an action; returns what the next page says."""
+    form = {"action": action, "_selected_action": [str(row.pk) for row in rows], **more}
+    response = client.post(list_url(type(rows[0])), form, follow=True)
+    assert response.status_code == 200
+    return text_of(response.content.decode())
+
+
+def ask(client: Client, name: str, row: Model) -> str:
+    """Open the page that asks this about a row."""
+    response = client.get(page_url(row, name))
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def answer(client: Client, name: str, row: Model, **given: object) -> str:
+    """Send what the page asks for; returns what the next page says."""
+    response = client.post(page_url(row, name), {"answered": "yes", "reason": WHY, **given}, follow=True)
+    assert response.status_code == 200
+    return text_of(response.content.decode())
+
+
+def answer_about(client: Client, name: str, rows: Sequence[Model], **given: str) -> str:
+    """Send what the page asks for about several rows, which were chosen in their list."""
+    return act(client, name, rows, answered="yes", **{"reason": WHY, **given})
+
+
+def new_lines(*lines: Line, revision: object = 1) -> dict[str, Any]:
+    form: dict[str, Any] = {"revision": revision, "lines-TOTAL_FORMS": len(lines), "lines-INITIAL_FORMS": 0}
+    for number, (product_id, quantity) in enumerate(lines):
+        form |= {f"lines-{number}-product": product_id, f"lines-{number}-quantity": quantity}
+    return form
+
+
+def the_log() -> list[tuple[str, str, str]]:
+    entries = LogEntry.objects.filter(action_flag=CHANGE).order_by("id")
+    return [(entry.user.get_username(), entry.object_repr, entry.change_message) for entry in entries]
+
+
+# -- deliver --------------------------------------------------------------------------------------------------------------

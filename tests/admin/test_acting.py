@@ -1,9 +1,7 @@
 """The actions call services: all of what was chosen or nothing, with the name of who did it, and only for who may."""
 
-from collections.abc import Sequence
-
 import pytest
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import LogEntry
 from django.db.models import Model
 from django.test import Client
 
@@ -11,43 +9,19 @@ from orderflow.messaging.models import Delivery, DeliveryState
 from purchase.models import PurchaseOrder, PurchaseOrderLine, Receipt
 from sales.models import OrderStatus, SalesOrder
 from tests.admin.conftest import (
+    act,
     dead_letter_about,
     list_url,
-    on_the_shelf,
     page_url,
     place,
     receive_everything_open,
     staff,
+    states,
     text_of,
+    the_log,
+    two_deliverable_orders,
 )
 from tests.conftest import settle
-
-
-def act(client: Client, action: str, rows: Sequence[Model], **more: str) -> str:
-    """Choose these rows in their list and run an action; returns what the next page says."""
-    form = {"action": action, "_selected_action": [str(row.pk) for row in rows], **more}
-    response = client.post(list_url(type(rows[0])), form, follow=True)
-    assert response.status_code == 200
-    return text_of(response.content.decode())
-
-
-def the_log() -> list[tuple[str, str, str]]:
-    entries = LogEntry.objects.filter(action_flag=CHANGE).order_by("id")
-    return [(entry.user.get_username(), entry.object_repr, entry.change_message) for entry in entries]
-
-
-# -- deliver --------------------------------------------------------------------------------------------------------------
-
-
-def two_deliverable_orders() -> list[SalesOrder]:
-    on_the_shelf(chair=5)
-    orders = [place(chair=1, delivery="manual", reference=reference) for reference in ("WEB-1", "WEB-2")]
-    settle()
-    return orders
-
-
-def states(orders: Sequence[SalesOrder]) -> set[str]:
-    return set(OrderStatus.objects.filter(order__in=orders).values_list("state", flat=True))
 
 
 def test_chosen_orders_are_delivered(owner: Client) -> None:
