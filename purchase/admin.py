@@ -1,19 +1,33 @@
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminIntegerFieldWidget
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from orderflow.admin_tools.adding import AddedByService, OnceForm
-from orderflow.admin_tools.links import ids_called, linked, list_link, side_by_side, to_the_second
+from orderflow.admin_tools.asking import AskingAdmin, Question, ReasonQuestion
+from orderflow.admin_tools.links import ids_called, linked, list_link, side_by_side, to_the_second, where_true
 from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import QuantityLines, link_products
+from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder, PurchaseOrderChange, PurchaseOrderLine, Receipt, ReceiptLine
-from purchase.services import Arrival, NewPurchaseOrder, create_purchase_orders, receive_goods
+from purchase.services import (
+    Arrival,
+    NewPurchaseOrder,
+    cancel_purchase_orders,
+    close_short,
+    create_purchase_orders,
+    expect_goods,
+    receive_goods,
+)
 
 ids_called("purchase_order_id", have_page="purchase.purchaseorder")
 ids_called("receipt_id", have_page="purchase.receipt")
@@ -36,32 +50,122 @@ class ReceiptInline(ReadOnlyInline[Receipt, PurchaseOrder]):
 
 class ReceiptLineInline(ReadOnlyInline[ReceiptLine, Receipt]):
     model = ReceiptLine
-    fields = ["line", "quantity"]
+    fields = ["line", "quantity", "reversed"]
     select_related = ["line__product"]
+
+
+class PurchaseOrderChangeInline(ReadOnlyInline[PurchaseOrderChange, PurchaseOrder]):
+    model = PurchaseOrderChange
+    verbose_name_plural = "what was decided about it"
+    fields = ["when", "what", "message", "by", "reason"]
+
+    when = to_the_second("at")
+    message = linked("message_id", to="messaging.storedmessage")
+
+
+class Day(forms.DateTimeField):
+    """When goods are expected. What is centuries away was mistyped."""
+
+    default_validators = [
+        MinValueValidator(datetime(2000, 1, 1, tzinfo=UTC), "That is long ago. Is the year right?"),
+        MaxValueValidator(datetime(2100, 1, 1, tzinfo=UTC), "That is far away. Is the year right?"),
+    ]
+    widget = forms.DateTimeInput(format="%Y-%m-%dT%H:%M", attrs={"type": "datetime-local"})
 
 
 class PurchaseOrderForm(OnceForm[PurchaseOrder]):
     reference = forms.CharField(required=False, max_length=100, help_text="Made up where it is left empty.")
+    expected_at = Day(required=False, help_text="After the usual lead time where it is left empty.")
+
+
+class CancelPurchaseOrders(ReasonQuestion[PurchaseOrder]):
+    label, done, logged = "Cancel", "Cancelled", "Cancelled"
+
+    def carry_out(self, *, by: str) -> None:
+        cancel_purchase_orders([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
+
+
+class CloseShort(ReasonQuestion[PurchaseOrder]):
+    label, done, logged = "Close short", "Closed short", "Closed short"
+
+    def carry_out(self, *, by: str) -> None:
+        close_short([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
+
+
+class ExpectGoods(ReasonQuestion[PurchaseOrder]):
+    label, done, logged = "Change the expected date", "Changed the expected date of", "Changed the expected date"
+    expected_at = Day()
+    field_order = ["expected_at", "reason"]
+
+    def __init__(self, rows: Sequence[PurchaseOrder], data: Any = None) -> None:
+        super().__init__(rows, data)
+        [self._order] = rows
+        self.initial["expected_at"] = self._order.expected_at
+
+    def carry_out(self, *, by: str) -> None:
+        expect_goods(self._order.pk, self.cleaned_data["expected_at"], by=by, reason=self.cleaned_data["reason"])
+
+
+class ArrivedNow(forms.Form):
+    quantity = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_QUANTITY, widget=AdminIntegerFieldWidget)
+
+    def given(self) -> int:
+        return (self.is_valid() and self.cleaned_data["quantity"]) or 0
+
+
+class ReceivePart(Question[PurchaseOrder]):
+    """Each line has a form of its own: what somebody else received meanwhile moves no quantity to another line."""
+
+    label, done, logged = "Receive a part", "Received a part of", "Received a part"
+    headings = ["SKU", "Ordered", "Received", "Still to come", "Arrived now"]
+    receipt_id = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
+
+    def __init__(self, rows: Sequence[PurchaseOrder], data: Any = None) -> None:
+        super().__init__(rows, data)
+        [self._order] = rows
+        lines = self._order.lines.select_related("product")
+        self._arrived = [(line, ArrivedNow(data, prefix=f"line-{line.pk}")) for line in lines]
+        self.parts = [form for _, form in self._arrived]
+
+    def table(self) -> Iterable[Sequence[object]]:
+        for line, form in self._arrived:
+            to_come = line.quantity - line.received
+            if to_come > 0 or form.has_changed():
+                yield line.product.sku, line.quantity, line.received, max(to_come, 0), form["quantity"]
+
+    def clean(self) -> None:
+        if not any(form.given() or form.errors for _, form in self._arrived):
+            raise forms.ValidationError("Say of at least one line how much arrived.")
+
+    def carry_out(self, *, by: str) -> None:
+        lines = [
+            ProductQuantity(product_id=line.product_id, quantity=form.given()) for line, form in self._arrived if form.given()
+        ]
+        receive_goods([Arrival(purchase_order_id=self._order.pk, id=self.cleaned_data["receipt_id"], lines=lines)], by=by)
 
 
 @admin.register(PurchaseOrder)
-class PurchaseOrderAdmin(AddedByService[PurchaseOrder]):
-    list_display = ["reference", "status", "ordered_at"]
-    list_filter = ["status"]
+class PurchaseOrderAdmin(AskingAdmin[PurchaseOrder], AddedByService[PurchaseOrder]):
+    list_display = ["reference", "status", "ordered_at", "expected_at", "late"]
+    list_filter = ["status", "overdue"]
     ordering = ["-ordered_at"]
     search_fields = ["reference"]
     search_ids = ["id"]
-    fields = ["reference", "status", "ordered_at", "by", "id", "see_also"]
-    inlines = [PurchaseOrderLineInline, ReceiptInline]
+    fields = ["reference", "status", "ordered_at", "expected_at", "late", "by", "id", "see_also"]
+    inlines = [PurchaseOrderLineInline, ReceiptInline, PurchaseOrderChangeInline]
     add_form = PurchaseOrderForm
-    add_fields = ["new_id", "reference"]
+    add_fields = ["new_id", "reference", "expected_at"]
     add_inlines = [PurchaseOrderLineInline]
-    actions = ["receive"]
+    actions = ["receive", "cancel", "close_short"]
+    questions = {"receive_part": ReceivePart, "expect": ExpectGoods, "cancel": CancelPurchaseOrders, "close_short": CloseShort}
+
+    late = where_true("overdue")
 
     def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> PurchaseOrder:
         order = NewPurchaseOrder(
             id=given["new_id"],
             reference=given["reference"],
+            expected_at=given["expected_at"],
             lines=[PeggedQuantity(product_id=line.product_id, quantity=line.quantity) for line in lines],
         )
         return create_purchase_orders([order], by=request.user.get_username())[0]
@@ -76,6 +180,14 @@ class PurchaseOrderAdmin(AddedByService[PurchaseOrder]):
             done="Received all of",
             log="Received all that was outstanding.",
         )
+
+    @admin.action(description="Cancel", permissions=["act"])
+    def cancel(self, request: HttpRequest, orders: QuerySet[PurchaseOrder]) -> HttpResponse | None:
+        return self.ask_about(request, "cancel", orders)
+
+    @admin.action(description="Close short: the rest will not come", permissions=["act"])
+    def close_short(self, request: HttpRequest, orders: QuerySet[PurchaseOrder]) -> HttpResponse | None:
+        return self.ask_about(request, "close_short", orders)
 
     @admin.display
     def see_also(self, order: PurchaseOrder) -> SafeString:
@@ -123,12 +235,12 @@ class ReceiptAdmin(ReadOnlyAdmin[Receipt]):
 
 @admin.register(ReceiptLine)
 class ReceiptLineAdmin(ReadOnlyAdmin[ReceiptLine]):
-    list_display = ["id", "receipt_link", "line_link", "quantity"]
+    list_display = ["id", "receipt_link", "line_link", "quantity", "reversed"]
     list_select_related = ["receipt__order", "line__product"]
     ordering = ["-id"]
     search_fields = ["receipt__order__reference", "line__product__sku"]
     search_ids = ["receipt", "line__product"]
-    fields = ["receipt", "line", "quantity"]
+    fields = ["receipt", "line", "quantity", "reversed"]
 
     receipt_link = linked("receipt")
     line_link = linked("line")
