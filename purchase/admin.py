@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from orderflow.admin_tools.adding import AddedByService, OnceForm
 from orderflow.admin_tools.asking import AskingAdmin, Question, ReasonQuestion
-from orderflow.admin_tools.links import ids_called, linked, list_link, side_by_side, to_the_second, where_true
+from orderflow.admin_tools.links import add_link, ids_called, linked, list_link, side_by_side, to_the_second, where_true
 from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import QuantityLines, link_products
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
@@ -50,8 +50,12 @@ class ReceiptInline(ReadOnlyInline[Receipt, PurchaseOrder]):
 
 class ReceiptLineInline(ReadOnlyInline[ReceiptLine, Receipt]):
     model = ReceiptLine
-    fields = ["line", "quantity", "reversed"]
+    fields = ["line", "quantity", "reversed", "counted_wrongly"]
     select_related = ["line__product"]
+
+    @admin.display
+    def counted_wrongly(self, row: ReceiptLine) -> SafeString:
+        return add_link("stock.receiptreversal", "reverse", product=row.line.product_id, receipt=row.receipt_id)
 
 
 class PurchaseOrderChangeInline(ReadOnlyInline[PurchaseOrderChange, PurchaseOrder]):
@@ -230,7 +234,13 @@ class ReceiptAdmin(ReadOnlyAdmin[Receipt]):
 
     @admin.display
     def see_also(self, receipt: Receipt) -> SafeString:
-        return list_link("stock.stockmovement", "stock movements", document=receipt.pk)
+        return side_by_side(
+            [
+                list_link("stock.stockmovement", "stock movements", document=receipt.pk),
+                list_link("stock.receiptreversal", "reversals", corrects=receipt.pk),
+                add_link("stock.receiptreversal", "reverse what was counted wrongly", receipt=receipt.pk),
+            ]
+        )
 
 
 @admin.register(ReceiptLine)

@@ -3,17 +3,19 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminUUIDInputWidget
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from orderflow.admin_tools.adding import AddedByService, OnceForm
+from orderflow.admin_tools.asking import Reason
 from orderflow.admin_tools.links import add_link, ids_called, linked, list_link, page_link, side_by_side, to_the_second
 from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import link_products
 from orderflow.catalog.quantities import LARGEST_QUANTITY
 from stock.models import Balance, Movement, ReceiptReversal, Reservation, ReservationLine, StockAdjustment, StockMovement
-from stock.services import Adjustment, adjust_stock
+from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
 
 ids_called("reservation_id", have_page="stock.reservation")
 link_products(lambda product_id: list_link("stock.balance", "balance", product=product_id))
@@ -168,17 +170,37 @@ class StockAdjustmentAdmin(AddedByService[StockAdjustment]):
         return StockAdjustment.objects.get(kind=Movement.ADJUSTED, document=adjustment.id)
 
 
+class ReceiptReversalForm(OnceForm[ReceiptReversal]):
+    receipt = forms.UUIDField(help_text="The id of the receipt that was counted wrongly.", widget=AdminUUIDInputWidget)
+    quantity = forms.IntegerField(min_value=1, max_value=LARGEST_QUANTITY, help_text="How much of it has not arrived.")
+    reason = Reason()
+
+
 @admin.register(ReceiptReversal)
-class ReceiptReversalAdmin(ReadOnlyAdmin[ReceiptReversal]):
+class ReceiptReversalAdmin(AddedByService[ReceiptReversal]):
     list_display = ["id", "at", "product_link", "on_hand", "reason", "by"]
     list_select_related = ["product"]
     ordering = ["-id"]
     search_fields = ["product__sku", "product__name", "reason", "by"]
     search_ids = ["document", "corrects", "product"]
+    autocomplete_fields = ["product"]
     fields = ["at", "product", "on_hand", "receipt", "reason", "by", "document"]
+    add_form = ReceiptReversalForm
+    add_fields = ["new_id", "receipt", "product", "quantity", "reason"]
 
     product_link = linked("product")
     receipt = linked("corrects", to="purchase.receipt", title="receipt")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReceiptReversal]:
         return super().get_queryset(request).filter(kind=Movement.REVERSED)
+
+    def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> ReceiptReversal:
+        reversal = Reversal(
+            id=given["new_id"],
+            receipt_id=given["receipt"],
+            product_id=given["product"].pk,
+            quantity=given["quantity"],
+            reason=given["reason"],
+        )
+        reverse_receipt(reversal, by=request.user.get_username())
+        return ReceiptReversal.objects.get(kind=Movement.REVERSED, document=reversal.id)

@@ -1,4 +1,4 @@
-"""By hand nothing can be added but the four things that services make, and nothing changed or deleted, even by a superuser."""
+"""By hand nothing can be added but the five things that services make, and nothing changed or deleted, even by a superuser."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from orderflow.admin_tools.reading import ReadOnlyAdmin
 from orderflow.catalog.models import Product
 from purchase.models import PurchaseOrder
 from sales.models import SalesOrder
-from stock.models import StockAdjustment
+from stock.models import ReceiptReversal, StockAdjustment
 from tests.admin.conftest import OUR_MODELS, add_url, business, list_url, page_url, staff
 
-CAN_BE_ADDED = {Product, PurchaseOrder, SalesOrder, StockAdjustment}
+CAN_BE_ADDED = {Product, PurchaseOrder, ReceiptReversal, SalesOrder, StockAdjustment}
 
 
 def request_of(user: User) -> Any:
@@ -24,7 +24,7 @@ def request_of(user: User) -> Any:
     return request
 
 
-def test_a_superuser_may_add_four_things_and_change_or_delete_none() -> None:
+def test_a_superuser_may_add_five_things_and_change_or_delete_none() -> None:
     request = request_of(User(is_superuser=True, is_staff=True))
     registered = [admin.site._registry[model] for model in OUR_MODELS]
     assert all(isinstance(each, ReadOnlyAdmin) for each in registered)
