@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from orderflow.api.pages import BySku, NewestFirst
 from orderflow.catalog.quantities import LARGEST_QUANTITY
 from orderflow.catalog.services import product_ids
+from orderflow.reasons import REASON_LENGTH
 from stock.models import Balance, ReceiptReversal, Reservation, ReservationLine, ReservationStatus, StockAdjustment
 from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
 
@@ -34,7 +35,7 @@ class AdjustmentSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(default=uuid.uuid4)
     sku = serializers.CharField(max_length=100)
     quantity = serializers.IntegerField(min_value=-LARGEST_QUANTITY, max_value=LARGEST_QUANTITY)
-    reason = serializers.CharField(max_length=200)
+    reason = serializers.CharField(max_length=REASON_LENGTH)
 
 
 class Adjustments(generics.GenericAPIView[StockAdjustment]):
@@ -56,7 +57,7 @@ class ReversalSerializer(serializers.Serializer[Any]):
     receipt_id = serializers.UUIDField()
     sku = serializers.CharField(max_length=100)
     quantity = serializers.IntegerField(min_value=1, max_value=LARGEST_QUANTITY)
-    reason = serializers.CharField(max_length=200)
+    reason = serializers.CharField(max_length=REASON_LENGTH)
 
 
 class Reversals(generics.GenericAPIView[ReceiptReversal]):

@@ -18,6 +18,7 @@ from django.urls import URLPattern, path, reverse
 
 from orderflow.admin_tools.links import page_link, page_name
 from orderflow.admin_tools.reading import M, ReadOnlyAdmin
+from orderflow.reasons import REASON_LENGTH
 from orderflow.refusals import Refused
 
 MOST_AT_ONCE = 500  # rows that are asked about on one page; the page brings their ids, and Django takes 1000 values of a form
@@ -28,7 +29,7 @@ class Reason(forms.CharField):
 
     def __init__(self) -> None:
         super().__init__(
-            max_length=200,
+            max_length=REASON_LENGTH,
             widget=AdminTextInputWidget,
             help_text="It is kept in the history.",
             error_messages={"required": "Say why, in a few words: it is kept in the history."},

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from orderflow.catalog.services import product_ids
+from orderflow.reasons import REASON_LENGTH
 
 
 class LineInput(serializers.Serializer[Any]):
@@ -16,7 +17,7 @@ class LineInput(serializers.Serializer[Any]):
 
 
 class Reason(serializers.Serializer[Any]):
-    reason = serializers.CharField(max_length=200, default="", allow_blank=True, help_text="It is kept in the history.")
+    reason = serializers.CharField(max_length=REASON_LENGTH, default="", allow_blank=True, help_text="It is kept in the history.")
 
 
 class Line(TypedDict):

@@ -26,7 +26,7 @@ def reversal(receipt: object, quantity: object = 2, **fields: object) -> dict[st
     return given | fields
 
 
-def test_what_was_counted_wrongly_is_reversed_and_still_to_come(owner: Client) -> None:
+def test_what_was_counted_wrongly_is_reversed_and_its_purchase_order_says_so(owner: Client) -> None:
     receipt = five_tables_received()
     response = owner.post(add_url(ReceiptReversal), reversal(receipt.pk))
     booked = ReceiptReversal.objects.get(corrects=receipt.pk)
@@ -34,7 +34,7 @@ def test_what_was_counted_wrongly_is_reversed_and_still_to_come(owner: Client) -
     assert (booked.on_hand, booked.reason, booked.by) == (-2, "miscounted", "olga")
     settle()
     assert Balance.objects.get().on_hand == 3
-    assert PurchaseOrder.objects.get().status == "partially_received"
+    assert PurchaseOrder.objects.get().status == "closed_short"
     page = text_of(owner.get(page_url(receipt.order)).content.decode())
     assert "olga miscounted" in page
     assert receipt.lines.get().reversed == 2

@@ -1,0 +1,5 @@
+"""The admin of Sales."""
+
+from sales.admin import orders, processes
+
+__all__ = ["orders", "processes"]
