@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from orderflow.admin_tools.adding import AddedByService, OnceForm
-from orderflow.admin_tools.asking import AskingAdmin, Question, ReasonQuestion
+from orderflow.admin_tools.asking import AskingAdmin, Question, Reason, ReasonQuestion
 from orderflow.admin_tools.links import add_link, ids_called, linked, list_link, side_by_side, to_the_second, where_true
 from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import QuantityLines, link_products
@@ -44,7 +44,7 @@ class PurchaseOrderLineInline(QuantityLines[PurchaseOrderLine, PurchaseOrder]):
 
 class ReceiptInline(ReadOnlyInline[Receipt, PurchaseOrder]):
     model = Receipt
-    fields = ["at", "by"]
+    fields = ["at", "by", "reason"]
     select_related = ["order"]
 
 
@@ -123,6 +123,7 @@ class ReceivePart(Question[PurchaseOrder]):
     label, done, logged = "Receive a part", "Received a part of", "Received a part"
     headings = ["SKU", "Ordered", "Received", "Still to come", "Arrived now"]
     receipt_id = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
+    reason = Reason(required=False)
 
     def __init__(self, rows: Sequence[PurchaseOrder], data: Any = None) -> None:
         super().__init__(rows, data)
@@ -145,7 +146,8 @@ class ReceivePart(Question[PurchaseOrder]):
         lines = [
             ProductQuantity(product_id=line.product_id, quantity=form.given()) for line, form in self._arrived if form.given()
         ]
-        receive_goods([Arrival(purchase_order_id=self._order.pk, id=self.cleaned_data["receipt_id"], lines=lines)], by=by)
+        arrival = Arrival(purchase_order_id=self._order.pk, id=self.cleaned_data["receipt_id"], lines=lines)
+        receive_goods([arrival], by=by, reason=self.cleaned_data["reason"])
 
 
 @admin.register(PurchaseOrder)
@@ -222,12 +224,12 @@ class PurchaseOrderLineAdmin(ReadOnlyAdmin[PurchaseOrderLine]):
 
 @admin.register(Receipt)
 class ReceiptAdmin(ReadOnlyAdmin[Receipt]):
-    list_display = ["id", "order_link", "at", "by"]
+    list_display = ["id", "order_link", "at", "by", "reason"]
     list_select_related = ["order"]
     ordering = ["-at"]
-    search_fields = ["order__reference", "by"]
+    search_fields = ["order__reference", "by", "reason"]
     search_ids = ["id", "order"]
-    fields = ["id", "order", "at", "by", "see_also"]
+    fields = ["id", "order", "at", "by", "reason", "see_also"]
     inlines = [ReceiptLineInline]
 
     order_link = linked("order")

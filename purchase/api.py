@@ -35,7 +35,7 @@ class ExpectedSerializer(Reason):
     expected_at = serializers.DateTimeField()
 
 
-class ArrivalSerializer(serializers.Serializer[Any]):
+class ArrivalSerializer(Reason):
     id = serializers.UUIDField(default=uuid.uuid4, help_text="The receipt's id: the same one counts once.")
     lines = LineInput(many=True, allow_empty=False, required=False, help_text="None: everything that is still to come.")
 
@@ -95,7 +95,9 @@ class Receive(_OrdersView):
         asked.is_valid(raise_exception=True)
         data = asked.validated_data
         lines = product_quantities(data["lines"]) if "lines" in data else None
-        receive_goods([Arrival(purchase_order_id=pk, id=data["id"], lines=lines)], by=request.user.get_username())
+        receive_goods(
+            [Arrival(purchase_order_id=pk, id=data["id"], lines=lines)], by=request.user.get_username(), reason=data["reason"]
+        )
         return self.one(pk)
 
 

@@ -91,6 +91,7 @@ class Receipt(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="receipts")
     by = models.CharField(max_length=150, blank=True, help_text="The person who reported it.")
+    reason = models.CharField(max_length=REASON_LENGTH, blank=True, help_text="What that person said about it.")
     at = models.DateTimeField(db_index=True)
 
     def __str__(self) -> str:

@@ -27,8 +27,9 @@ MOST_AT_ONCE = 500  # rows that are asked about on one page; the page brings the
 class Reason(forms.CharField):
     """Why somebody wants something. Blanks are none."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, required: bool = True) -> None:
         super().__init__(
+            required=required,
             max_length=REASON_LENGTH,
             widget=AdminTextInputWidget,
             help_text="It is kept in the history.",

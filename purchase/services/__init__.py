@@ -77,14 +77,14 @@ def create_purchase_orders(orders: Sequence[NewPurchaseOrder], *, by: str = "") 
 
 
 @once_more_if_taken
-def receive_goods(arrivals: Sequence[Arrival], *, by: str = "") -> list[Receipt]:
+def receive_goods(arrivals: Sequence[Arrival], *, by: str = "", reason: str = "") -> list[Receipt]:
     """Goods arrived for purchase orders, all or none. A receipt id counts once. Locks the purchase orders, by id.
 
     Raises `NoSuchPurchaseOrder`, `NothingOutstanding`, `MoreThanOrdered`, `NotOnTheOrder`, `ReceiptTaken`, `NoLines`,
-    `QuantityOutOfRange`.
+    `QuantityOutOfRange`, `ReasonTooLong`.
     """
     orders = PurchaseOrder.objects.filter(id__in=[arrival.purchase_order_id for arrival in arrivals])
-    work = Work(orders.locked(), receipts=[arrival.id for arrival in arrivals], by=by)
+    work = Work(orders.locked(), receipts=[arrival.id for arrival in arrivals], by=by, reason=reason)
     receipts = [work.receive(arrival) for arrival in arrivals]
     work.save()
     return receipts

@@ -104,7 +104,7 @@ class Work:
             tolerance=settings.ORDERFLOW_OVER_RECEIPT,
         )
         self._set_status(order, status)
-        receipt = Receipt(id=arrival.id, order=order, by=self._by, at=self._now)
+        receipt = Receipt(id=arrival.id, order=order, by=self._by, reason=self._reason, at=self._now)
         self._new_receipts.append(receipt)
         self._receipts[receipt.id] = receipt
         filled = [(line, quantity) for line, quantity in zip(lines, falls, strict=True) if quantity]

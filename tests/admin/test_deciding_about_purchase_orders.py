@@ -84,10 +84,17 @@ def test_a_part_is_received_and_the_rest_is_still_to_come(owner: Client) -> None
     assert "Received a part of 1 purchase order." in answer(owner, "receive_part", order, **arrived(order, 3))
     order.refresh_from_db()
     assert order.status == "partially_received"
-    assert Receipt.objects.get().by == "olga"
-    assert the_log() == [("olga", "P-1", "Received a part.")]
+    receipt = Receipt.objects.get()
+    assert (receipt.by, receipt.reason) == ("olga", WHY)
+    assert the_log() == [("olga", "P-1", f"Received a part: {WHY}")]
     settle()
     assert Balance.objects.get().on_hand == 3
+
+
+def test_a_part_may_be_received_without_a_reason(owner: Client) -> None:
+    order = ordered_table(4)
+    answer(owner, "receive_part", order, **arrived(order, 3), reason="")
+    assert Receipt.objects.get().reason == ""
 
 
 def test_a_receipt_that_is_sent_twice_counts_once(owner: Client) -> None:
