@@ -1,8 +1,10 @@
 import uuid
+from collections.abc import Mapping
 from typing import Self
+from uuid import UUID
 
 from django.db import models
-from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models import Case, F, OuterRef, Q, Subquery, Sum, Value, When, Window
 from django.db.models.functions import Coalesce
 
 from orderflow.catalog.models import Product
@@ -17,9 +19,7 @@ class BalanceQuerySet(models.QuerySet["Balance"]):
 
     def with_waiting(self) -> Self:
         """With `waiting`: what those in line for the product still lack of it."""
-        lines = ReservationLine.objects.filter(
-            product=OuterRef("product"), held__lt=F("quantity"), reservation__status=ReservationStatus.WAITING
-        )
+        lines = ReservationLine.objects.that_wait().filter(product=OuterRef("product"))
         lacking = lines.order_by().values("product").annotate(total=Sum(F("quantity") - F("held"))).values("total")
         return self.annotate(waiting=Coalesce(Subquery(lacking), 0))
 
@@ -95,11 +95,30 @@ class Reservation(models.Model):
         return f"Reservation {self.id}"
 
 
+class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
+    def that_wait(self) -> Self:
+        return self.filter(reservation__status=ReservationStatus.WAITING, held__lt=F("quantity"))
+
+    def reached_by(self, quantities: Mapping[UUID, int]) -> models.QuerySet["ReservationLine", UUID]:
+        """The reservations that are served, by their place in line, until so much of each product is dealt out.
+
+        However long the line is, nobody else needs to be read, or locked.
+        """
+        lacking = F("quantity") - F("held")
+        place = F("reservation__priority").desc(), F("reservation__placed_at").asc(), F("reservation_id").asc()
+        before = Window(Sum(lacking), partition_by="product", order_by=place) - lacking
+        reach = Case(*(When(product=each, then=Value(quantity)) for each, quantity in quantities.items()))
+        rows = self.filter(product__in=quantities).annotate(before=before, reach=reach).filter(before__lt=F("reach"))
+        return rows.values_list("reservation_id", flat=True)
+
+
 class ReservationLine(models.Model):
     reservation = models.ForeignKey(Reservation, on_delete=models.CASCADE, related_name="lines")
     product = models.ForeignKey(Product, on_delete=models.PROTECT)
     quantity = models.PositiveIntegerField()
     held = models.PositiveIntegerField(default=0, help_text="How much of it is, or was until it was shipped, promised.")
+
+    objects = ReservationLineQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]

@@ -70,7 +70,7 @@ def places_in_line(reservation_id: UUID) -> dict[UUID, int]:
     mine = Reservation.objects.waiting().filter(id=reservation_id).first()
     if mine is None:
         return {}
-    waiting = ReservationLine.objects.filter(reservation__status=ReservationStatus.WAITING, held__lt=F("quantity"))
+    waiting = ReservationLine.objects.that_wait()
     lacking = waiting.filter(reservation=mine).values_list("product", flat=True)
     earlier = Q(reservation__placed_at=mine.placed_at, reservation__id__lt=mine.id) | Q(reservation__placed_at__lt=mine.placed_at)
     ahead = Q(reservation__priority__gt=mine.priority) | (Q(reservation__priority=mine.priority) & earlier)

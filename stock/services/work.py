@@ -5,8 +5,6 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TypedDict
 from uuid import UUID
 
-from django.db.models import F
-
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.database import save_rows
 from orderflow.messaging.messages import Message, UnexpectedMessage
@@ -146,23 +144,19 @@ class Work:
         publish(self._outgoing)
 
     def _who_waits_for_a_surplus(self, increases: Mapping[UUID, int], pegs: Pegs, asking: Collection[UUID]) -> set[UUID]:
-        """Everybody in line for a product of which more arrives than was bought for somebody who still lacks it.
+        """Who in line may be served by what arrives beyond what was bought for somebody who still lacks it.
 
         Their lines can be read before the reservations are locked: how much of a product is held, and by whom, changes only
         under the lock of its balance, and that is ours.
         """
-        waiting = ReservationLine.objects.filter(reservation__status=ReservationStatus.WAITING, held__lt=F("quantity"))
+        waiting = ReservationLine.objects.that_wait()
         lacking: Counter[UUID] = Counter()
         for line in waiting.filter(reservation__in=self._pegged - set(asking), product__in=pegs):
             lacking[line.product_id] += min(line.missing, pegs[line.product_id][line.reservation_id])
-        surplus = [
-            product_id
-            for product_id, quantity in increases.items()
-            if self.ledger.available(product_id) + quantity > lacking[product_id]
-        ]
-        if not surplus:
-            return set()
-        return set(waiting.filter(product__in=surplus).values_list("reservation_id", flat=True))
+        within_reach = {product_id: self.ledger.available(product_id) + quantity for product_id, quantity in increases.items()}
+        surplus = {product_id: quantity for product_id, quantity in within_reach.items() if quantity > lacking[product_id]}
+        # Somebody in this very batch may leave the line: what may be freed by that is no less than what they lack.
+        return set(waiting.reached_by(surplus)) if surplus else set()
 
     def _add(self, request: MakeReservation) -> Reservation:
         reservation = Reservation(

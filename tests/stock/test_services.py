@@ -313,6 +313,32 @@ def test_who_waits_and_is_released_gives_up_its_part_and_its_place_in_line(batch
     assert level("chair") == (2, 2)
 
 
+def test_who_is_first_in_line_and_leaves_it_in_the_same_batch_keeps_nobody_from_being_served() -> None:
+    put_on_the_shelf("chair", 4)
+    holding, first, second = (uuid4() for _ in range(3))
+    hear(request(holding, chair=4), request(first, days_later=1, chair=4), request(second, days_later=2, chair=4))
+    hear(release(first), release(holding))
+    assert (held(first), held(second), status(second)) == ({"chair": 0}, {"chair": 4}, "accepted")
+
+
+def test_of_a_long_line_only_those_are_read_who_are_served() -> None:
+    urgent, older, newer, newest, elsewhere = (uuid4() for _ in range(5))
+    hear(
+        request(newest, days_later=3, chair=2),
+        request(newer, days_later=2, chair=2),
+        request(older, days_later=1, chair=2),
+        request(urgent, days_later=9, priority=1, chair=2),
+        request(elsewhere, desk=2),
+    )
+    waiting = ReservationLine.objects.that_wait()
+    chair, desk = product("chair"), product("desk")
+    assert set(waiting.reached_by({chair: 1})) == {urgent}
+    assert set(waiting.reached_by({chair: 2})) == {urgent}
+    assert set(waiting.reached_by({chair: 3, desk: 1})) == {urgent, older, elsewhere}
+    assert set(waiting.reached_by({chair: 5})) == {urgent, older, newer}
+    assert set(waiting.reached_by({chair: 10**12})) == {urgent, older, newer, newest}
+
+
 @together_or_one_by_one
 def test_what_is_released_lies_on_the_shelf_when_nobody_waits_and_is_written_down(batch: int | None) -> None:
     put_on_the_shelf("chair", 3)
