@@ -100,6 +100,18 @@ class PurchaseOrderClosedShort(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PurchaseOrderExpected(Event):
+    """It is expected on another day than before: until then it is not overdue."""
+
+    purchase_order_id: UUID
+    expected_at: datetime
+
+    @property
+    def key(self) -> UUID:
+        return self.purchase_order_id
+
+
+@dataclass(frozen=True, kw_only=True)
 class PurchaseOrderOverdue(Event):
     """It was expected earlier than now, and is still open. Said once for each date that was expected."""
 

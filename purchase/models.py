@@ -37,6 +37,7 @@ class PurchaseOrder(models.Model):
     ordered_at = models.DateTimeField(default=timezone.now, db_index=True)
     expected_at = models.DateTimeField(help_text="When its goods should be here.")
     overdue = models.BooleanField(default=False, editable=False, help_text="They should be here, and are not.")
+    given_up = models.BooleanField(default=False, editable=False, help_text="Whoever had it ordered does not need it any more.")
     by = models.CharField(max_length=150, blank=True, editable=False, help_text="The person who ordered it, if one did.")
 
     objects = PurchaseOrderQuerySet.as_manager()
@@ -45,6 +46,9 @@ class PurchaseOrder(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(overdue=False) | Q(status__in=STILL_TO_COME), name="only_what_is_still_to_come_is_overdue"
+            ),
+            models.CheckConstraint(
+                condition=Q(given_up=False) | ~Q(status=Status.OPEN), name="what_nobody_needs_is_not_open_untouched"
             ),
         ]
         indexes = [

@@ -53,8 +53,8 @@ class PurchaseOrderCannotBeCancelled(Conflict):
     def __init__(self, reference: str, status: Status) -> None:
         why = {
             Status.PARTIALLY_RECEIVED: "a part of it has arrived. Close it short instead",
-            Status.RECEIVED: "all of it has arrived",
-            Status.CLOSED_SHORT: "it was closed short",
+            Status.RECEIVED: "all of it has arrived. Reverse its receipt, if it was counted wrongly",
+            Status.CLOSED_SHORT: "it was closed short already, and nothing more will come",
         }
         super().__init__(f"Purchase order {reference} cannot be cancelled: {why[status]}.")
 
@@ -63,7 +63,10 @@ class PurchaseOrderCannotBeClosedShort(Conflict):
     code = "purchase_order_cannot_be_closed_short"
 
     def __init__(self, reference: str, status: Status) -> None:
-        why = {Status.RECEIVED: "all of it has arrived", Status.CANCELLED: "it was cancelled"}
+        why = {
+            Status.RECEIVED: "all of it has arrived. Reverse its receipt, if it was counted wrongly",
+            Status.CANCELLED: "it was cancelled already, and nothing will come",
+        }
         super().__init__(f"Purchase order {reference} cannot be closed short: {why[status]}.")
 
 
@@ -143,7 +146,8 @@ def receive(
     `arrived` is by product; None means everything that is still to come. More than was ordered may come up to the tolerance,
     in percent of each line. Raises `NothingOutstanding`, `MoreThanOrdered`, `NotOnTheOrder`.
     """
-    after = decide(status, Act.RECEIVE, reference=reference)
+    more_is_tolerated = status == Status.RECEIVED and arrived and tolerance
+    after = status if more_is_tolerated else decide(status, Act.RECEIVE, reference=reference)
     if arrived is None:
         return Status.RECEIVED, [line.quantity_to_come for line in lines]
     left = Counter(arrived)

@@ -1,7 +1,13 @@
 from django.apps import AppConfig
 
 from orderflow.messaging.subscriptions import subscribe
-from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort, PurchaseOrderOverdue
+from purchase.contract import (
+    GoodsReceived,
+    PurchaseOrderCancelled,
+    PurchaseOrderClosedShort,
+    PurchaseOrderExpected,
+    PurchaseOrderOverdue,
+)
 from stock.contract import ReservationAccepted, ReservationRejected
 
 
@@ -21,6 +27,7 @@ class SalesConfig(AppConfig):
                 GoodsReceived,
                 PurchaseOrderCancelled,
                 PurchaseOrderClosedShort,
+                PurchaseOrderExpected,
                 PurchaseOrderOverdue,
                 RetryReservation,
             ],

@@ -51,7 +51,7 @@ class SalesOrderCancelled(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SalesOrderOverdue(Event):
-    """It is in this state for longer than it should, or its goods are late. Said once for each stay in a state."""
+    """It is in this state for longer than it should, or goods that are on order for it are late. Said when it becomes so."""
 
     sales_order_id: UUID
     state: str

@@ -78,7 +78,9 @@ class OrderStatus(models.Model):
         default=0, help_text="How often it was bought for since a person last had a say."
     )
     needs_attention = models.BooleanField(default=False, help_text="It was bought in vain too often: a person has to decide.")
-    overdue = models.BooleanField(default=False, help_text="It is in this state for longer than it should.")
+    overdue = models.BooleanField(
+        default=False, help_text="It is in this state for longer than it should, or goods that it awaits are late."
+    )
 
     objects = OrderStatusQuerySet.as_manager()
 
@@ -110,6 +112,7 @@ class OrderPurchase(models.Model):
     status = models.ForeignKey(OrderStatus, on_delete=models.CASCADE, related_name="purchases")
     request = models.PositiveIntegerField(help_text="The question to Stock whose answer named what was missing.")
     ordered_at = models.DateTimeField()
+    late = models.BooleanField(default=False, help_text="It was expected earlier.")
     closed_by = models.BigIntegerField(null=True, blank=True, help_text="The id of the message that closed it.")
 
     class Meta:

@@ -15,6 +15,8 @@ import pytest
 from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
+import purchase.services
+import sales.services
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.console.audit import audit
 from orderflow.messaging import consuming
@@ -22,8 +24,8 @@ from orderflow.messaging.models import Delivery, StoredMessage
 from orderflow.messaging.subscriptions import subscription_of
 from orderflow.refusals import Refused
 from purchase.models import PurchaseOrder, PurchaseOrderLine, ReceiptLine
-from purchase.services import Arrival, cancel_purchase_orders, close_short, receive_goods
-from sales.models import OrderStatus, SalesOrder, SalesOrderLine
+from purchase.services import Arrival, cancel_purchase_orders, close_short, expect_goods, receive_goods
+from sales.models import OrderPurchase, OrderStatus, SalesOrder, SalesOrderLine
 from sales.services import NewOrder, cancel_orders, change_order, deliver_orders, place_orders, try_again
 from stock.models import Balance, ReservationLine, StockMovement
 from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
@@ -54,6 +56,8 @@ class Story:
             (2, self.cancel_purchase_order),
             (2, self.adjust),
             (2, self.reverse),
+            (2, self.expect),
+            (2, self.look_at_the_clock),
             (6, self.ring_the_timers),
             (4, self.stumble),
             (3, self.get_up),
@@ -86,7 +90,9 @@ class Story:
     def receive(self) -> None:
         order = self._purchase_order()
         rows = PurchaseOrderLine.objects.filter(order=order, received__lt=F("quantity"))
-        parts = [(row.product_id, self._random.randint(0, row.quantity - row.received)) for row in rows.order_by("product__sku")]
+        parts = [
+            (row.product_id, self._random.randint(0, row.quantity - row.received + 1)) for row in rows.order_by("product__sku")
+        ]
         arrived = [ProductQuantity(product_id=each, quantity=quantity) for each, quantity in parts if quantity]
         receive_goods([Arrival(purchase_order_id=order, lines=arrived if self._random.random() < 0.6 else None)])
 
@@ -104,6 +110,13 @@ class Story:
         if rows:
             row = self._random.choice(rows)
             reverse_receipt(Reversal(receipt_id=row.receipt_id, product_id=row.line.product_id, quantity=1, reason=""), by="Ada")
+
+    def expect(self) -> None:
+        expect_goods(self._purchase_order(), timezone.now() + timedelta(days=self._random.choice([-1, 1])), by="Ada")
+
+    def look_at_the_clock(self) -> None:
+        purchase.services.mark_overdue()
+        sales.services.mark_overdue()
 
     def ring_the_timers(self) -> None:
         Delivery.objects.filter(attempts=0).update(due_at=timezone.now())
@@ -147,6 +160,7 @@ class Story:
 @pytest.mark.parametrize("seed", range(STORIES))
 def test_whatever_happens(seed: int, settings: Any) -> None:
     settings.ORDERFLOW_BUY = ("ordered", "shortage")[seed % 2]
+    settings.ORDERFLOW_OVER_RECEIPT = (0, 50)[seed // 2 % 2]
     settings.ORDERFLOW_CANCEL_PURCHASES = ("cancelled", "unneeded", "never")[seed % 3]
     story = Story(seed)
     for step in range(STEPS):
@@ -183,15 +197,23 @@ def _assert_all_is_well(story: Story) -> None:
     assert [check for check in audit() if check.offenders] == [], story.told
     assert _given_up_and_still_open() == set(), story.told
     assert _asked_before_stock_had_caught_up() == [], story.told
+    assert _late_and_not_overdue() == [], story.told
 
 
 def _given_up_and_still_open() -> set[str]:
     """Purchase orders of which nothing ever came, although Purchase has handled that nobody needs them any more."""
     commands = StoredMessage.objects.filter(type="purchase.CancelPurchaseOrder").exclude(deliveries__isnull=False)
-    untouched = PurchaseOrder.objects.filter(status="open", receipts__isnull=True).values_list("pk", flat=True)
+    untouched = PurchaseOrder.objects.filter(status="open").values_list("pk", flat=True)
     return {payload["purchase_order_id"] for payload in commands.values_list("payload", flat=True)} & {
         str(pk) for pk in untouched
     }
+
+
+def _late_and_not_overdue() -> list[UUID]:
+    """Sales orders that await goods which are late, as Sales has heard, and are not marked overdue."""
+    awaiting = OrderStatus.objects.filter(state__startswith="awaiting", overdue=False)
+    late = awaiting.filter(purchases__in=OrderPurchase.objects.filter(late=True, closed_by__isnull=True))
+    return list(late.values_list("pk", flat=True))
 
 
 def _asked_before_stock_had_caught_up() -> list[UUID]:

@@ -73,6 +73,13 @@ def payloads_on_the_way(consumer: str, message_type: type[Message]) -> Iterator[
     return rows.values_list("message__payload", flat=True).iterator()
 
 
+def first_payload(message_type: type[Message], key: UUID) -> dict[str, Any]:
+    """What the first message of a type and key said."""
+    rows = StoredMessage.objects.filter(type=type_name(message_type), key=key).order_by("id")
+    payload: dict[str, Any] = rows.values_list("payload", flat=True)[0]
+    return payload
+
+
 def payloads_with_causes(message_type: type[Message]) -> Iterator[tuple[int, dict[str, Any], str | None, dict[str, Any] | None]]:
     """Of each message of a type: its id and payload, and the type and payload of the message that caused it."""
     rows = StoredMessage.objects.filter(type=type_name(message_type)).order_by("id")

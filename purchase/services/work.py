@@ -21,6 +21,7 @@ from purchase.contract import (
     PeggedQuantity,
     PurchaseOrderCancelled,
     PurchaseOrderClosedShort,
+    PurchaseOrderExpected,
     PurchaseOrderOverdue,
     ReverseReceipt,
 )
@@ -55,7 +56,10 @@ class PurchaseOrderEnded(Conflict):
     code = "purchase_order_ended"
 
     def __init__(self, order: PurchaseOrder) -> None:
-        super().__init__(f"Purchase order {order} is {order.get_status_display()}: nothing of it is expected any more.")
+        super().__init__(
+            f"Purchase order {order} is {order.get_status_display()}: nothing of it is expected any more. "
+            "Order again what is needed."
+        )
 
 
 class Work:
@@ -138,10 +142,12 @@ class Work:
         before, after = order.status, decide(Status(order.status), Act.GIVE_UP, reference=order.reference)
         if after != before:
             self._set_status(order, after)
-            self._note(order, before, "cancelled: the sales order that it was made for does not need it any more")
+            self._note(order, before, "cancelled: whoever had it ordered does not need it any more")
             self._tell(PurchaseOrderCancelled(purchase_order_id=order.id))
         elif after == Status.PARTIALLY_RECEIVED:
-            self._note(order, before, "not needed any more by the sales order that it was made for; kept: a part has arrived")
+            order.given_up = True
+            self._changed[order.id] = order
+            self._note(order, before, "kept: a part has arrived, though whoever had it ordered does not need it any more")
 
     def close_short(self, order: PurchaseOrder) -> None:
         before, after = order.status, decide(Status(order.status), Act.CLOSE_SHORT, reference=order.reference)
@@ -157,7 +163,8 @@ class Work:
             order.expected_at = expected_at
             order.overdue = False
             self._changed[order.id] = order
-            self._note(order, order.status, f"expected {expected_at:%Y-%m-%d %H:%M}")
+            self._note(order, order.status, f"expected {timezone.localtime(expected_at):%Y-%m-%d %H:%M}")
+            self._tell(PurchaseOrderExpected(purchase_order_id=order.id, expected_at=expected_at))
 
     def mark_overdue(self, order: PurchaseOrder) -> None:
         order.overdue = True
@@ -181,11 +188,14 @@ class Work:
             raise UnexpectedMessage(f"Receipt {receipt.id} has {left} less than is to be reversed.")
         before = order.status
         self._set_status(order, after_reversal(Status(before), [_outstanding(line) for line in self._lines[order.id]]))
+        if order.status == Status.OPEN and order.given_up:  # so nothing of it had arrived after all
+            self._set_status(order, Status.CANCELLED)
+            self._tell(PurchaseOrderCancelled(purchase_order_id=order.id))
         what = f"{reversal.product.quantity:,} of receipt {receipt.id} reversed"
         self._note(order, before, what, by=reversal.by, reason=reversal.reason)
 
     def save(self) -> None:
-        save_rows(list(self._changed.values()), ["status", "expected_at", "overdue"])
+        save_rows(list(self._changed.values()), ["status", "expected_at", "overdue", "given_up"])
         save_rows(list(self._changed_lines.values()), ["received"])
         Receipt.objects.bulk_create(self._new_receipts)
         ReceiptLine.objects.bulk_create(self._new_receipt_lines)

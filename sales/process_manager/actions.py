@@ -12,6 +12,8 @@ from purchase.contract import (
     PeggedQuantity,
     PurchaseOrderCancelled,
     PurchaseOrderClosedShort,
+    PurchaseOrderExpected,
+    PurchaseOrderOverdue,
 )
 from sales.contract import (
     SalesOrderCancelled,
@@ -28,6 +30,7 @@ from sales.process_manager.process import (
     Decision,
     Deliver,
     Facts,
+    LimitPassed,
     NothingToTryAgain,
     OrderCannotBeCancelled,
     OrderCannotBeChanged,
@@ -162,10 +165,21 @@ def try_again(process: Process, asked: TryAgain, facts: Facts) -> Decision:
     return _retry(replace(process, times_bought=0), countdown=0.0)
 
 
-def mark_overdue(process: Process, message: object, facts: Facts) -> Decision:
+def mark_overdue(process: Process, passed: LimitPassed, facts: Facts) -> Decision:
     """marked overdue; SalesOrderOverdue"""
-    overdue = SalesOrderOverdue(sales_order_id=process.sales_order_id, state=process.state)
-    return Decision(process=replace(process, overdue=True), messages=(overdue,))
+    return _overdue(process)
+
+
+def mark_late(process: Process, message: PurchaseOrderOverdue, facts: Facts) -> Decision:
+    """the goods are late: marked overdue; SalesOrderOverdue, unless it was said"""
+    late = _with_late(process, message.purchase_order_id, late=True)
+    return Decision(process=late) if late.overdue else _overdue(late)
+
+
+def expect_later(process: Process, message: PurchaseOrderExpected, facts: Facts) -> Decision:
+    """not overdue any more, unless other goods are"""
+    expected = _with_late(process, message.purchase_order_id, late=False)
+    return Decision(process=replace(expected, overdue=expected.awaits_late_goods()))
 
 
 # -- nothing ----------------------------------------------------------------------------------------------------------------
@@ -191,11 +205,6 @@ def ignore_not_awaited(process: Process, message: object, facts: Facts) -> Decis
     return Decision(process=process)
 
 
-def ignore_marked_before(process: Process, message: object, facts: Facts) -> Decision:
-    """ignored: marked before, or not awaited"""
-    return Decision(process=process)
-
-
 def answer_as_before(process: Process, message: object, facts: Facts) -> Decision:
     """the same answer as before, nothing published"""
     return Decision(process=process)
@@ -218,7 +227,7 @@ def refuse_change(process: Process, asked: Change, facts: Facts) -> Decision:
 
 def refuse_to_try_again(process: Process, asked: TryAgain, facts: Facts) -> Decision:
     """refused: 409 with the reason"""
-    raise NothingToTryAgain(asked.reference)
+    raise NothingToTryAgain(asked.reference, process.state)
 
 
 # -- parts of decisions -----------------------------------------------------------------------------------------------------
@@ -257,6 +266,18 @@ def _cancel_purchases(process: Process, facts: Facts, *, if_set_to: CancelPurcha
         CancelPurchaseOrder(purchase_order_id=own.purchase_order_id, requester_id=process.sales_order_id)
         for own in process.open_purchases
     )
+
+
+def _overdue(process: Process) -> Decision:
+    overdue = SalesOrderOverdue(sales_order_id=process.sales_order_id, state=process.state)
+    return Decision(process=replace(process, overdue=True), messages=(overdue,))
+
+
+def _with_late(process: Process, purchase_order_id: UUID, *, late: bool) -> Process:
+    changed = tuple(
+        replace(own, late=late) if own.purchase_order_id == purchase_order_id else own for own in process.open_purchases
+    )
+    return replace(process, open_purchases=changed)
 
 
 def _without(process: Process, purchase_order_id: UUID) -> Process:

@@ -1,12 +1,18 @@
 """When a row of the table applies. The first line of each docstring is its words in the table."""
 
 from orderflow.messaging.messages import Message
-from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort, PurchaseOrderOverdue
+from purchase.contract import (
+    GoodsReceived,
+    PurchaseOrderCancelled,
+    PurchaseOrderClosedShort,
+    PurchaseOrderExpected,
+    PurchaseOrderOverdue,
+)
 from sales.process_manager.actions import still_to_buy
 from sales.process_manager.process import Facts, Process, RetryReservation
 from stock.contract import ReservationAccepted, ReservationRejected
 
-OwnMessage = GoodsReceived | PurchaseOrderCancelled | PurchaseOrderClosedShort | PurchaseOrderOverdue
+OwnMessage = GoodsReceived | PurchaseOrderCancelled | PurchaseOrderClosedShort | PurchaseOrderExpected | PurchaseOrderOverdue
 
 
 def closes(message: Message) -> bool:
@@ -91,26 +97,11 @@ def own_was_closed_before(process: Process, message: OwnMessage, facts: Facts) -
     return not process.has_open(message.purchase_order_id)
 
 
-def awaited_and_not_marked(process: Process, message: OwnMessage, facts: Facts) -> bool:
-    """own purchase order, not marked yet"""
-    return process.has_open(message.purchase_order_id) and not process.overdue
-
-
-def marked_or_not_awaited(process: Process, message: OwnMessage, facts: Facts) -> bool:
-    """marked, or closed before"""
-    return not awaited_and_not_marked(process, message, facts)
+def own_is_open(process: Process, message: OwnMessage, facts: Facts) -> bool:
+    """own purchase order"""
+    return process.has_open(message.purchase_order_id)
 
 
 def not_marked_yet(process: Process, message: object, facts: Facts) -> bool:
     """not marked yet"""
     return not process.overdue
-
-
-def needs_attention(process: Process, message: object, facts: Facts) -> bool:
-    """needs attention"""
-    return process.needs_attention
-
-
-def needs_no_attention(process: Process, message: object, facts: Facts) -> bool:
-    """needs no attention"""
-    return not process.needs_attention

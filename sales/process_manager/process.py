@@ -85,10 +85,11 @@ class LimitPassed:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnPurchase:
-    """A purchase order that was made for the sales order and is not closed, and what was ordered with it."""
+    """A purchase order that was made for the sales order and is not closed, what was ordered with it, and whether it is late."""
 
     purchase_order_id: UUID
     lines: tuple[ProductQuantity, ...]
+    late: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,9 @@ class Process:
 
     def has_open(self, purchase_order_id: UUID) -> bool:
         return any(own.purchase_order_id == purchase_order_id for own in self.open_purchases)
+
+    def awaits_late_goods(self) -> bool:
+        return self.state in (AS, AG) and any(own.late for own in self.open_purchases)
 
     def on_order(self) -> Counter[UUID]:
         """Quantities by product. What has arrived in part counts whole: rather buy the rest later than anything twice."""
@@ -185,5 +189,6 @@ class OrderCannotBeChanged(Conflict):
 class NothingToTryAgain(Conflict):
     code = "nothing_to_try_again"
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(f"Sales order {reference} does not need attention: there is nothing to try again.")
+    def __init__(self, reference: str, state: State) -> None:
+        why = f"it is {state}" if state in (DL, DD, CX) else "what it lacks is on order"
+        super().__init__(f"There is nothing to try again for sales order {reference}: {why}.")

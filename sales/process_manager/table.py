@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from orderflow.messaging.messages import UnexpectedMessage
-from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort, PurchaseOrderOverdue
+from purchase.contract import (
+    GoodsReceived,
+    PurchaseOrderCancelled,
+    PurchaseOrderClosedShort,
+    PurchaseOrderExpected,
+    PurchaseOrderOverdue,
+)
 from sales.contract import SalesOrderCreated
 from sales.process_manager import actions as does
 from sales.process_manager import conditions as when
@@ -56,6 +62,7 @@ def _row(
 
 
 CLOSING = (GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort)  # what can close a purchase order
+DATES = (PurchaseOrderOverdue, PurchaseOrderExpected)
 
 # The rows exclude each other: their order means nothing.
 SECTIONS: dict[str, tuple[Row, ...]] = {
@@ -73,7 +80,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
             does=does.deliver_at_once,
         ),
         _row((AS, AG), ReservationAccepted, when.older_revision, does=does.ignore_older_answer),
-        _row((DL, DD), ReservationAccepted, does=does.ignore_already_accepted),
+        _row((DL, DD), (ReservationAccepted, ReservationRejected), does=does.ignore_already_accepted),
         _row(
             (AS,),
             ReservationRejected,
@@ -106,9 +113,10 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         _row((DL, DD, CX), GoodsReceived, when.own_more_to_come, does=does.ignore_not_awaited),
         _row((DL, DD, CX), CLOSING, when.own_closed, does=does.mark_closed),
         _row((AS, AG, DL, DD, CX), CLOSING, when.own_was_closed_before, does=does.ignore_not_awaited),
-        _row((AS, AG), PurchaseOrderOverdue, when.awaited_and_not_marked, does=does.mark_overdue),
-        _row((AS, AG), PurchaseOrderOverdue, when.marked_or_not_awaited, does=does.ignore_marked_before),
-        _row((DL, DD, CX), PurchaseOrderOverdue, does=does.ignore_not_awaited),
+        _row((AS, AG), PurchaseOrderOverdue, when.own_is_open, does=does.mark_late),
+        _row((AS, AG), PurchaseOrderExpected, when.own_is_open, does=does.expect_later),
+        _row((AS, AG), DATES, when.own_was_closed_before, does=does.ignore_not_awaited),
+        _row((DL, DD, CX), DATES, does=does.ignore_not_awaited),
     ),
     "A person decides": (
         _row((DL,), Deliver, enters=(DD,), does=does.deliver),
@@ -119,8 +127,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         _row((DD,), Cancel, does=does.refuse_cancellation),
         _row((AS, AG, DL), Change, enters=(AS,), does=does.change),
         _row((DD, CX), Change, does=does.refuse_change),
-        _row((AS,), TryAgain, when.needs_attention, enters=(AS,), does=does.try_again),
-        _row((AS, AG, DL, DD, CX), TryAgain, when.needs_no_attention, does=does.refuse_to_try_again),
+        _row((AS,), TryAgain, enters=(AS,), does=does.try_again),
+        _row((AG, DL, DD, CX), TryAgain, does=does.refuse_to_try_again),
     ),
     "The clock passes a limit": (_row((AS, AG, DL), LimitPassed, when.not_marked_yet, does=does.mark_overdue),),
     "Stock answers about an order that was cancelled": (
@@ -144,8 +152,11 @@ def decide(process: Process, message: object, facts: Facts) -> Decision:
 
 
 def _entering(states: tuple[State, ...], process: Process) -> Process:
-    """Whoever moves on is late for nothing yet, and has had the attention it needed."""
-    return replace(process, state=states[-1], overdue=False, needs_attention=False) if states else process
+    """Whoever moves on has had the attention it needed, and is late only if goods are that it still awaits."""
+    if not states:
+        return process
+    entered = replace(process, state=states[-1], needs_attention=False)
+    return replace(entered, overdue=entered.awaits_late_goods())
 
 
 def as_text(rows: Iterable[Row] = TABLE) -> Iterator[tuple[str, str, str, str]]:

@@ -16,11 +16,18 @@ from django.utils import timezone
 
 from orderflow.catalog.quantities import ProductQuantity, checked_lines
 from orderflow.database import by_id, once_more_if_taken, refuse_taken_references, save_rows
-from orderflow.messaging.messages import Message, Received, UnexpectedMessage
+from orderflow.messaging.messages import Message, Received, UnexpectedMessage, from_payload, type_name
 from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.messaging.queries import first_payload
 from orderflow.reasons import checked_reason
 from orderflow.refusals import Conflict, NotFound
-from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort, PurchaseOrderOverdue
+from purchase.contract import (
+    GoodsReceived,
+    PurchaseOrderCancelled,
+    PurchaseOrderClosedShort,
+    PurchaseOrderExpected,
+    PurchaseOrderOverdue,
+)
 from sales.contract import SalesOrderCreated
 from sales.models import OrderPurchase, OrderStatus, SalesOrder, SalesOrderLine
 from sales.process_manager import Cancel, Change, Deliver, LimitPassed, RetryReservation, State, TryAgain
@@ -106,9 +113,10 @@ def cancel_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "
 
 
 def try_again(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
-    """Have what is missing bought once more for orders that need attention, all or none. Locks their `OrderStatus` rows.
+    """Have Stock asked, and what is missing bought, once more for orders that await Stock's answer, all or none.
 
-    Raises `NothingToTryAgain`, `NoSuchOrder`, `ReasonTooLong`.
+    It is what orders need that need attention, and those whose question or answer a person discarded. Locks their
+    `OrderStatus` rows. Raises `NothingToTryAgain`, `NoSuchOrder`, `ReasonTooLong`.
     """
     _decide(sales_order_ids, lambda order: TryAgain(reference=order.reference), by=by, reason=reason)
 
@@ -128,7 +136,8 @@ def change_order(
         raise NoSuchOrder(sales_order_id)
     status = work.statuses[sales_order_id]
     order = status.order
-    if set(order.ordered()) == set(wanted):
+    has_ended = status.state in (State.DELIVERED, State.CANCELLED)  # then it is refused, below
+    if not has_ended and set(order.ordered()) == set(wanted):
         return
     if revision is not None and revision != status.revision:
         raise OrderWasChanged(order.reference, status.revision)
@@ -192,10 +201,18 @@ def _placed_before(orders: Mapping[UUID, NewOrder], lines: Mapping[UUID, Lines])
 
 
 def _is_the_same(row: SalesOrder, order: NewOrder, lines: Lines) -> bool:
-    """What was made up for want of being given does not count, nor do lines that were changed since."""
+    """What was made up for want of being given does not count, nor what was changed since."""
     given = (order.reference or row.reference, order.customer, order.priority, order.delivery or row.delivery)
-    same_lines = row.status.revision > 1 or set(lines) == set(row.ordered())
-    return same_lines and given == (row.reference, row.customer, row.priority, row.delivery)
+    return set(lines) == _first_lines(row) and given == (row.reference, row.customer, row.priority, row.delivery)
+
+
+def _first_lines(row: SalesOrder) -> set[ProductQuantity]:
+    """What was wanted when the order was placed."""
+    if row.status.revision == 1:
+        return set(row.ordered())
+    created = from_payload(type_name(SalesOrderCreated), first_payload(SalesOrderCreated, row.id))
+    assert isinstance(created, SalesOrderCreated)
+    return set(created.lines)
 
 
 def _new_row(order: NewOrder) -> SalesOrder:
@@ -239,7 +256,7 @@ def _replace_lines(order: SalesOrder, wanted: Lines) -> None:
 
 # -- messages -------------------------------------------------------------------------------------------------------------
 
-AboutPurchase = GoodsReceived | PurchaseOrderCancelled | PurchaseOrderClosedShort | PurchaseOrderOverdue
+AboutPurchase = GoodsReceived | PurchaseOrderCancelled | PurchaseOrderClosedShort | PurchaseOrderExpected | PurchaseOrderOverdue
 
 
 def _owners_of_purchases(batch: Sequence[Received]) -> dict[UUID, UUID]:
@@ -257,6 +274,6 @@ def _sales_order_id(message: Message, owners: Mapping[UUID, UUID]) -> UUID | Non
             return message.reservation_id
         case RetryReservation():
             return message.sales_order_id
-        case GoodsReceived() | PurchaseOrderCancelled() | PurchaseOrderClosedShort() | PurchaseOrderOverdue():
-            return owners.get(message.purchase_order_id)
+    if isinstance(message, AboutPurchase):
+        return owners.get(message.purchase_order_id)
     raise UnexpectedMessage(f"Sales does not handle {type(message).__name__}.")

@@ -13,7 +13,6 @@ from orderflow.database import save_rows
 from orderflow.messaging.consuming import not_handled
 from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
-from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort
 from sales.models import (
     DeliveryChoice,
     OrderPurchase,
@@ -64,10 +63,9 @@ class Work:
         retried = [each.message.sales_order_id for each in batch if isinstance(each.message, RetryReservation)]
         if not retried:
             return
+        # What closes one in this very batch asks a newer question, and overtakes the retry: it need not be looked up.
         closing = [each.closed_by for own in self._purchases.values() for each in own.values() if each.closed_by]
-        news = (GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort)
-        arriving = [each.id for each in batch if isinstance(each.message, news)]
-        self._not_handled_by_stock = not_handled(STOCK, [*closing, *arriving])
+        self._not_handled_by_stock = not_handled(STOCK, closing)
         orders = SalesOrder.objects.filter(id__in=retried).prefetch_related("lines")
         self._lines = {order.id: order.ordered() for order in orders}
 
@@ -100,7 +98,7 @@ class Work:
     def save(self) -> None:
         fields = ["state", "since", "revision", "request", "purchase_order_id", "times_bought", "needs_attention", "overdue"]
         save_rows(list(self._changed.values()), fields)
-        save_rows(list(self._changed_purchases.values()), ["closed_by"])
+        save_rows(list(self._changed_purchases.values()), ["late", "closed_by"])
         OrderPurchaseLine.objects.bulk_create(self._new_purchase_lines)
         OrderStatusChange.objects.bulk_create(self._history)
         publish(self._outgoing)
@@ -139,7 +137,9 @@ class Work:
             request=status.request,
             times_bought=status.times_bought,
             open_purchases=tuple(
-                OwnPurchase(purchase_order_id=each.pk, lines=ordered[each.pk]) for each in own if each.closed_by is None
+                OwnPurchase(purchase_order_id=each.pk, lines=ordered[each.pk], late=each.late)
+                for each in own
+                if each.closed_by is None
             ),
             needs_attention=status.needs_attention,
             overdue=status.overdue,
@@ -172,6 +172,10 @@ class Work:
                 self._new_purchase_lines += [
                     OrderPurchaseLine(purchase=row, product_id=line.product_id, quantity=line.quantity) for line in bought.lines
                 ]
+            elif own[bought.purchase_order_id].late != bought.late:
+                row = own[bought.purchase_order_id]
+                row.late = bought.late
+                self._changed_purchases[row.pk] = row
         for was_open in before.open_purchases:
             if not after.has_open(was_open.purchase_order_id):
                 row = own[was_open.purchase_order_id]

@@ -48,12 +48,11 @@ class MoreThanReceived(Conflict):
     code = "more_than_received"
 
     def __init__(self, receipt_id: UUID, booked: int, quantity: int) -> None:
-        booked_so_far = (
-            f"Of receipt {receipt_id} Stock has booked {booked:,} of this product"
-            if booked
-            else (f"Stock has booked nothing of this product with receipt {receipt_id}, or not yet")
+        booked_so_far = f"booked {booked:,} of this product" if booked else "booked nothing of this product, or not yet,"
+        super().__init__(
+            f"Stock has {booked_so_far} with receipt {receipt_id}: {quantity:,} of it cannot be reversed. "
+            "Look at the receipt, or try again in a moment."
         )
-        super().__init__(f"{booked_so_far}: {quantity:,} of it cannot be reversed.")
 
 
 class ReversalTaken(Conflict):

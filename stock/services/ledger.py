@@ -38,9 +38,10 @@ class NotEnoughAvailable(Conflict):
     code = "not_enough_available"
 
     def __init__(self, balance: Balance, quantity: int) -> None:
+        cure = "Deliver what is promised first." if balance.reserved else "Count again, or correct the quantity."
         super().__init__(
             f"{-quantity:,} cannot be taken away: of {balance.on_hand:,} on hand {balance.reserved:,} are promised, so "
-            f"{balance.available:,} can. Deliver what is promised first."
+            f"{balance.available:,} can. {cure}"
         )
 
 
@@ -48,10 +49,12 @@ class GoodsPromisedOrGone(Conflict):
     code = "goods_promised_or_gone"
 
     def __init__(self, balance: Balance, quantity: int) -> None:
+        cancel = "Cancel or change a sales order that they are promised to, and reverse then. "
+        promised = cancel if balance.reserved else ""
         super().__init__(
             f"{quantity:,} cannot be reversed: of {balance.on_hand:,} on hand {balance.reserved:,} are promised, so "
-            f"{balance.available:,} can. Cancel or change a sales order that they are promised to, and reverse then; what was "
-            "shipped already is no receipt's mistake any more: count the shelf, and book a stock adjustment."
+            f"{balance.available:,} can. {promised}What has left the shelf is no receipt's mistake any more: count the shelf, "
+            "and book a stock adjustment."
         )
 
 

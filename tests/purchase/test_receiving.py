@@ -5,7 +5,17 @@ from uuid import UUID
 import pytest
 
 from orderflow.refusals import Conflict
-from purchase.receiving import Act, MoreThanOrdered, NotOnTheOrder, Outstanding, Status, after_reversal, decide, receive
+from purchase.receiving import (
+    Act,
+    MoreThanOrdered,
+    NothingOutstanding,
+    NotOnTheOrder,
+    Outstanding,
+    Status,
+    after_reversal,
+    decide,
+    receive,
+)
 
 CHAIR, DESK = UUID(int=101), UUID(int=102)
 
@@ -90,6 +100,16 @@ def test_what_came_too_much_before_is_not_tolerated_again() -> None:
     assert receive(PARTIALLY, lines, {CHAIR: 1}, reference="P-1", tolerance=20) == (PARTIALLY, [1, 0])
     with pytest.raises(MoreThanOrdered, match="only 0 × CHAIR are still to come"):
         receive(PARTIALLY, lines, {CHAIR: 2}, reference="P-1", tolerance=20)
+
+
+def test_what_is_complete_takes_more_only_within_the_tolerance() -> None:
+    complete = [line(CHAIR, 10, received=10)]
+    assert receive(RECEIVED, complete, {CHAIR: 2}, reference="P-1", tolerance=20) == (RECEIVED, [2])
+    with pytest.raises(MoreThanOrdered):
+        receive(RECEIVED, complete, {CHAIR: 3}, reference="P-1", tolerance=20)
+    for arrived, tolerance in (({CHAIR: 1}, 0), (None, 20)):
+        with pytest.raises(NothingOutstanding):
+            receive(RECEIVED, complete, arrived, reference="P-1", tolerance=tolerance)
 
 
 def test_too_much_of_one_product_does_not_make_up_for_another() -> None:

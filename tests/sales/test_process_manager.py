@@ -17,6 +17,7 @@ from purchase.contract import (
     PeggedQuantity,
     PurchaseOrderCancelled,
     PurchaseOrderClosedShort,
+    PurchaseOrderExpected,
     PurchaseOrderOverdue,
 )
 from sales.contract import (
@@ -70,6 +71,7 @@ REJECTED = ReservationRejected(reservation_id=ORDER, revision=2, request=5, miss
 RECEIVED = GoodsReceived(purchase_order_id=PURCHASE, receipt_id=UUID(int=9), lines=(), complete=True)
 RETRY = RetryReservation(sales_order_id=ORDER, request=5, countdown=2.0)
 LATE = PurchaseOrderOverdue(purchase_order_id=PURCHASE, expected_at=NOW)
+LATER = PurchaseOrderExpected(purchase_order_id=PURCHASE, expected_at=NOW)
 
 VARIANTS = {
     "created": (SalesOrderCreated(sales_order_id=ORDER, reference="S-1", lines=LINES), FACTS),
@@ -89,6 +91,8 @@ VARIANTS = {
     "a closed one received again": (replace(RECEIVED, purchase_order_id=OLD_PURCHASE), FACTS),
     "its purchase order is late": (LATE, FACTS),
     "a closed one is late": (replace(LATE, purchase_order_id=OLD_PURCHASE), FACTS),
+    "its purchase order is expected later": (LATER, FACTS),
+    "a closed one is expected later": (replace(LATER, purchase_order_id=OLD_PURCHASE), FACTS),
     "deliver": (Deliver(reference="S-1"), FACTS),
     "cancel": (Cancel(reference="S-1"), FACTS),
     "change": (Change(reference="S-1", lines=chairs(4)), FACTS),
@@ -115,6 +119,19 @@ NEVER_AWAITED = dict.fromkeys(
         "a closed one received again",
         "its purchase order is late",
         "a closed one is late",
+        "its purchase order is expected later",
+        "a closed one is expected later",
+    ],
+    STAYS,
+)
+
+ACCEPTED_BEFORE = dict.fromkeys(
+    [
+        "accepted",
+        "accepted, an older revision",
+        "rejected",
+        "rejected, an older request",
+        "rejected, an older revision",
     ],
     STAYS,
 )
@@ -139,8 +156,11 @@ MANUAL: dict[State, dict[str, Outcome]] = {
         "a closed one received again": STAYS,
         "its purchase order is late": MARKED,
         "a closed one is late": STAYS,
+        "its purchase order is expected later": STAYS,
+        "a closed one is expected later": STAYS,
         "cancel": CANCELLED,
         "change": CHANGED,
+        "try again": RETRIED,
         "its limit passed": MARKED,
     },
     AG: {
@@ -159,14 +179,15 @@ MANUAL: dict[State, dict[str, Outcome]] = {
         "a closed one received again": STAYS,
         "its purchase order is late": MARKED,
         "a closed one is late": STAYS,
+        "its purchase order is expected later": STAYS,
+        "a closed one is expected later": STAYS,
         "cancel": CANCELLED,
         "change": CHANGED,
         "its limit passed": MARKED,
     },
     DL: {
         **NEVER_AWAITED,
-        "accepted": STAYS,
-        "accepted, an older revision": STAYS,
+        **ACCEPTED_BEFORE,
         "deliver": ((DD,), [SalesOrderDelivered, ShipReservation]),
         "cancel": CANCELLED,
         "change": CHANGED,
@@ -174,8 +195,7 @@ MANUAL: dict[State, dict[str, Outcome]] = {
     },
     DD: {
         **NEVER_AWAITED,
-        "accepted": STAYS,
-        "accepted, an older revision": STAYS,
+        **ACCEPTED_BEFORE,
         "deliver": STAYS,
     },
     CX: {
@@ -197,7 +217,10 @@ REFUSED = {
     (DD, "cancel"): "cannot be cancelled any more: it was delivered",
     (DD, "change"): "cannot be changed any more: it was delivered",
     (CX, "change"): "cannot be changed any more: it was cancelled",
-    **{(state, "try again"): "does not need attention" for state in (AS, AG, DL, DD, CX)},
+    (AG, "try again"): "nothing to try again for sales order S-1: what it lacks is on order",
+    (DL, "try again"): "nothing to try again for sales order S-1: it is deliverable",
+    (DD, "try again"): "nothing to try again for sales order S-1: it is delivered",
+    (CX, "try again"): "nothing to try again for sales order S-1: it is cancelled",
 }
 
 
@@ -386,8 +409,25 @@ def test_an_order_that_other_goods_served_cancels_its_purchase_orders_only_if_se
 # -- the clock --------------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_marked_overdue_once_in_each_state() -> None:
+def test_it_is_marked_overdue_once_while_it_stays() -> None:
     marked = _decide(AG, "its limit passed").process
     assert marked.overdue
     assert decide(marked, LATE, FACTS).messages == ()
     assert not decide(marked, ACCEPTED, FACTS).process.overdue
+
+
+def test_who_awaits_goods_that_are_late_is_overdue_wherever_it_goes_until_they_are_expected_later() -> None:
+    late = _decide(AG, "its purchase order is late").process
+    changed = decide(late, *VARIANTS["change"]).process
+    awaiting = decide(changed, replace(REJECTED, revision=3, request=6), FACTS).process
+    assert (changed.overdue, awaiting.state, awaiting.overdue) == (True, AG, True)
+    assert not decide(awaiting, LATER, FACTS).process.overdue
+    [event] = decide(decide(awaiting, LATER, FACTS).process, LATE, FACTS).messages
+    assert isinstance(event, SalesOrderOverdue)  # the second date is missed, too
+
+
+def test_one_of_two_that_is_expected_later_does_not_help_if_the_other_is_late() -> None:
+    other = OwnPurchase(purchase_order_id=OLD_PURCHASE, lines=LINES, late=True)
+    before = process(AG)
+    both_late = replace(before, overdue=True, open_purchases=(other, *before.open_purchases))
+    assert decide(both_late, LATER, FACTS).process.overdue

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from orderflow.catalog.quantities import NoLines, ProductQuantity, QuantityOutOfRange
 from orderflow.messaging.consuming import drain
+from orderflow.messaging.dead_letters import discard, replay
 from orderflow.messaging.models import Delivery, StoredMessage
 from orderflow.messaging.publishing import Outgoing, publish
 from orderflow.reasons import ReasonTooLong
@@ -34,6 +35,7 @@ from sales.services import (
     place_orders,
     try_again,
 )
+from sales.tasks import look_at_the_clock
 from stock.contract import ReservationAccepted
 from stock.models import ReservationLine
 from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
@@ -472,6 +474,51 @@ def test_an_order_that_is_named_twice_is_tried_again_once() -> None:
     assert StoredMessage.objects.filter(type="sales.RetryReservation").latest("id").payload["countdown"] == 0
 
 
+def test_it_rejects_the_lines_that_an_order_has_once_it_has_ended() -> None:
+    order = placed(chair=2)
+    cancel(order)
+    with pytest.raises(OrderCannotBeChanged):
+        change_order(order.id, lines(chair=2), by="Ada")
+
+
+def test_another_order_under_the_id_of_a_changed_one_is_another_order() -> None:
+    order = NewOrder(lines=lines(chair=2))
+    [row] = place_orders([order])
+    settle()
+    change(row, lamp=1)
+    assert place_orders([order]) == [row]
+    with pytest.raises(OrderTaken):
+        place_orders([NewOrder(id=order.id, lines=lines(lamp=1), placed_at=order.placed_at)])
+
+
+def test_an_order_whose_question_was_discarded_is_tried_again() -> None:
+    [order] = place_orders([NewOrder(lines=lines(chair=2))])
+    StoredMessage.objects.filter(type="stock.MakeReservation").update(payload={})
+    settle()
+    [letter] = Delivery.objects.filter(state="dead")
+    discard([letter.pk], by="Ada", reason="broken")
+    try_again([order.id], by="Ada")
+    settle()
+    assert state(order) == "awaiting_goods_received"
+    # And if the letter is mended and replayed after all, nothing comes of it.
+    stored = StoredMessage.objects.filter(type="stock.MakeReservation").order_by("id")
+    StoredMessage.objects.filter(pk=stored[0].pk).update(payload=stored[1].payload | {"request": 1})
+    replay([letter.pk], by="Ada", reason="mended")
+    settle()
+    assert state(order) == "awaiting_goods_received"
+    assert PurchaseOrder.objects.count() == 1
+
+
+def test_an_answer_that_was_discarded_and_comes_after_the_delivery_is_ignored() -> None:
+    order = placed(delivery="manual", chair=2)
+    arrive(PurchaseOrder.objects.get())
+    rejected = StoredMessage.objects.get(type="stock.ReservationRejected")
+    Delivery.objects.create(consumer="sales", message=rejected, key=rejected.key, due_at=timezone.now(), state="discarded")
+    replay(Delivery.objects.filter(message=rejected).values_list("pk", flat=True), by="Ada", reason="a mistake")
+    settle()
+    assert (state(order), Delivery.objects.filter(state="dead").exists()) == ("deliverable", False)
+
+
 @pytest.mark.parametrize("ended", ["delivered", "cancelled"])
 def test_it_rejects_changing_what_has_ended(ended: str) -> None:
     put_on_the_shelf("chair", 2)
@@ -662,10 +709,34 @@ def test_an_order_whose_goods_are_late_is_marked_once_and_its_purchase_order_too
     assert (said("purchase.PurchaseOrderOverdue"), said("sales.SalesOrderOverdue")) == (1, 1)
     purchase.expect_goods(late.id, timezone.now() + timedelta(days=1), by="Ada")
     purchase.mark_overdue()
+    settle()
+    assert not overdue(order)
     purchase.expect_goods(late.id, timezone.now(), by="Ada")
     purchase.mark_overdue()
     settle()
-    assert (said("purchase.PurchaseOrderOverdue"), said("sales.SalesOrderOverdue")) == (2, 1)
+    assert overdue(order)
+    assert (said("purchase.PurchaseOrderOverdue"), said("sales.SalesOrderOverdue")) == (2, 2)
+
+
+def test_an_order_that_awaits_late_goods_stays_overdue_when_it_is_changed() -> None:
+    order = placed(chair=2)
+    purchase.expect_goods(bought_for(order)[0].id, timezone.now(), by="Ada")
+    purchase.mark_overdue()
+    settle()
+    change(order, chair=3)
+    assert (state(order), overdue(order)) == ("awaiting_goods_received", True)
+
+
+def test_more_orders_than_one_transaction_marks_are_all_marked(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.ORDERFLOW_LIMITS = {"awaiting_goods_received": timedelta(days=1)}
+    monkeypatch.setattr("sales.services.MARKED_AT_ONCE", 2)
+    for _ in range(5):
+        placed(chair=2)
+    OrderStatus.objects.update(since=LONG_AGO)
+    assert [mark_overdue() for _ in range(4)] == [2, 2, 1, 0]
+    OrderStatus.objects.update(overdue=False)
+    look_at_the_clock()
+    assert OrderStatus.objects.filter(overdue=True).count() == 5
 
 
 def test_a_late_purchase_order_that_nobody_waits_for_any_more_marks_no_order(settings: Any) -> None:
