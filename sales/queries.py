@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.findings import Check, check
-from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
+from sales.models import OrderPurchase, OrderPurchaseLine, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
 from sales.process_manager import AG, CX, State
 
 
@@ -82,6 +82,17 @@ def lines_placed(references: Collection[str]) -> dict[str, set[ProductQuantity]]
 def purchases_thought_open() -> QuerySet[OrderPurchase, UUID]:
     """The ids of the purchase orders that processes take for open."""
     return OrderPurchase.objects.filter(closed_by__isnull=True).values_list("purchase_order_id", flat=True)
+
+
+def closed_by() -> dict[UUID, int | None]:
+    """What closed each purchase order that was made for a sales order; None: it is open."""
+    return dict(OrderPurchase.objects.values_list("purchase_order_id", "closed_by"))
+
+
+def lines_on_order() -> Iterator[tuple[UUID, UUID, int]]:
+    """Sales order, product and quantity of what is on order for those that await goods."""
+    rows = OrderPurchaseLine.objects.filter(purchase__closed_by__isnull=True, purchase__status__state=AG).order_by()
+    yield from rows.values_list("purchase__status", "product", "quantity").iterator()
 
 
 def lines_ordered() -> Iterator[tuple[UUID, UUID, int, int]]:

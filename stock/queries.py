@@ -114,6 +114,12 @@ def reversed_by(reversal_id: UUID) -> tuple[UUID, UUID, int] | None:
     return (row.corrects, row.product_id, -row.on_hand) if row and row.corrects else None
 
 
+def lines_missing() -> Iterator[tuple[UUID, UUID, int]]:
+    """Reservation, product and quantity of what those that wait lack."""
+    rows = ReservationLine.objects.that_wait().annotate(lacking=F("quantity") - F("held")).order_by()
+    yield from rows.values_list("reservation", "product", "lacking").iterator()
+
+
 def lines_reserved() -> Iterator[tuple[UUID, UUID, int, int]]:
     """Reservation, product, quantity asked for and the reservation's revision, of every line of one that was not released."""
     rows = ReservationLine.objects.exclude(reservation__status=ReservationStatus.RELEASED).order_by()

@@ -73,6 +73,7 @@ def _between_contexts() -> Iterator[Check]:
         .exclude(purchase_order_id__in=on_the_way("sales", *CLOSING))
         .exclude(order_id__in=on_the_way("purchase", CreatePurchaseOrder)),
     )
+    yield check("whatever is missing for who awaits goods is on order for it", _missing_and_not_on_order())
     yield check(
         "whose purchase order is closed knows it, or is about to",
         sales.queries.purchases_thought_open()
@@ -102,6 +103,16 @@ def _reserved_otherwise_than_ordered() -> Iterator[str]:
             yield f"sales order {order}, product {product}: {quantity} ordered (revision {revision}), and no reservation"
 
 
+def _missing_and_not_on_order() -> Iterator[str]:
+    on_order: Counter[tuple[UUID, UUID]] = Counter()
+    for order, product, quantity in sales.queries.lines_on_order():
+        on_order[order, product] += quantity
+    awaiting = set(sales.queries.orders_in("awaiting_goods_received"))
+    for order, product, missing in stock.queries.lines_missing():
+        if order in awaiting and missing > on_order[order, product]:
+            yield f"sales order {order}, product {product}: {missing} missing, {on_order[order, product]} on order"
+
+
 def _received_otherwise_than_booked() -> Iterator[str]:
     received = Counter(purchase.queries.received_by_product())
     booked = Counter(stock.queries.received_by_product())
@@ -116,18 +127,22 @@ def _received_otherwise_than_booked() -> Iterator[str]:
 
 
 def _bought_too_much() -> Iterator[str]:
-    """What was bought, with what was on order then and still is, is no more than the answer that caused it called missing."""
+    """What was bought, with what was on order then, is no more than the answer that caused it called missing.
+
+    What was closed by a later message than the purchase itself was on order then.
+    """
     for rejection in messaging.caused_more_than_one(CreatePurchaseOrder):
         yield f"message {rejection} was answered with several purchase orders"
-    thought_open = {str(each) for each in sales.queries.purchases_thought_open()}
-    still_open: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by sales order: what was bought and is not closed
+    closed_by = {str(purchase_order): message for purchase_order, message in sales.queries.closed_by().items()}
+    before: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)  # by sales order: what was bought for it
     for message_id, order, cause_type, cause in messaging.payloads_with_causes(CreatePurchaseOrder):
         missing = _quantities(cause, "missing") if cause and cause_type == "stock.ReservationRejected" else Counter()
-        bought = _quantities(order)
-        if bought - (missing - still_open[order["requester_id"]]):  # counters go down to zero, and no further
+        for earlier in before[order["requester_id"]]:
+            if (closed_by.get(earlier["purchase_order_id"], 0) or message_id + 1) > message_id:
+                missing -= _quantities(earlier)  # counters go down to zero, and no further
+        if _quantities(order) - missing:
             yield f"message {message_id}: {order}"
-        if order["purchase_order_id"] in thought_open:
-            still_open[order["requester_id"]] += bought
+        before[order["requester_id"]].append(order)
 
 
 def _not_as_asked_for() -> Iterator[str]:

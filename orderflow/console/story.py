@@ -110,7 +110,8 @@ def _who_and_why(by: str, reason: str) -> str:
 
 
 def _has_ended(process: OrderProcess, movements: list[Moved]) -> bool:
-    """Nothing more will happen, in Stock either."""
+    """Nothing more will happen, in Stock either. What is still on order for it comes for others."""
     if process.state == "delivered":
         return any(moved.kind == "shipped" for moved in movements)
-    return process.state == "cancelled" and not sum(moved.reserved for moved in movements)
+    pending = messaging.pending_about([process.id, *process.purchases])
+    return process.state == "cancelled" and not any(each.state == "waiting" for each in pending)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.utils.timezone import localtime
+
 import purchase.queries
 import sales.queries
 import stock.queries
@@ -13,6 +15,17 @@ from orderflow.messaging.queries import Pending
 from purchase.queries import OnOrder
 from sales.queries import OrderProcess
 from stock.queries import Promise
+
+MOST_NAMED = 5  # purchase orders that one sentence names
+
+# What is on its way and explains why nothing seems to be on order, by type and consumer; the first that there is counts.
+_ON_ITS_WAY = {
+    ("purchase.GoodsReceived", "stock"): "it has arrived, and Stock is about to book it",
+    ("purchase.CreatePurchaseOrder", "purchase"): "it is just being ordered",
+    ("purchase.GoodsReceived", "sales"): "its purchase order was closed, and Stock is about to be asked again",
+    ("purchase.PurchaseOrderClosedShort", "sales"): "its purchase order was closed, and Stock is about to be asked again",
+    ("purchase.PurchaseOrderCancelled", "sales"): "its purchase order was cancelled, and Stock is about to be asked again",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +42,7 @@ class MissingLine:
 
 @dataclass(frozen=True, kw_only=True)
 class WhyItWaits:
-    """`reasons`: what it waits for, each in words that go on after "it waits for"; none, when it has ended.
+    """`reasons`: what it waits for, each in words that go on after "it waits for"; when it has ended, at most a dead letter.
 
     `letters`: messages about it that failed, are dead, or were discarded.
     """
@@ -56,7 +69,6 @@ def explained(process: OrderProcess) -> WhyItWaits:
     pending = messaging.pending_about([process.id, *process.purchases])
     missing = tuple(_missing(process.id)) if process.state.startswith("awaiting") else ()
     reasons = tuple(_reasons(process, pending, missing))
-    late = " It is overdue." if process.overdue else ""
     what = f"waits for {'; and for '.join(reasons)}" if reasons else f"waits for nothing: it is {process.state}"
     return WhyItWaits(
         sales_order_id=process.id,
@@ -65,7 +77,7 @@ def explained(process: OrderProcess) -> WhyItWaits:
         since=process.since,
         overdue=process.overdue,
         needs_attention=process.needs_attention,
-        sentence=f"Sales order {process.reference} {what}.{late}",
+        sentence=f"Sales order {process.reference} {what}.{_late(process)}",
         reasons=reasons,
         missing=missing,
         letters=tuple(each for each in pending if each.state != "waiting" or each.attempts),
@@ -95,47 +107,65 @@ def _missing_line(promise: Promise, places: Mapping[UUID, int], on_order: list[O
 
 
 def _reasons(process: OrderProcess, pending: list[Pending], missing: tuple[MissingLine, ...]) -> Iterator[str]:
-    yield from _troubles(pending)
+    yield from _troubles(pending, has_ended=process.state in ("delivered", "cancelled"))
+    lines = [_line_in_words(line, pending) for line in missing]
     match process.state:
         case "awaiting_stock_reservation" if process.needs_attention:
             yield f"a person to try again, change or cancel it: what is missing was bought in vain, {process.times_bought} ×"
-            yield from (_line_in_words(line) for line in missing)
+            yield from lines
         case "awaiting_stock_reservation":
             yield _stock_in_words(process, pending)
         case "awaiting_goods_received":
-            yield from (_line_in_words(line) for line in missing)
-            if not missing:
-                yield "Sales to hear that Stock has promised all of it"
+            yield from lines or ["Sales to hear that Stock has promised all of it"]
         case "deliverable":
             yield "a person to deliver it"
 
 
-def _troubles(pending: list[Pending]) -> Iterator[str]:
+def _troubles(pending: list[Pending], *, has_ended: bool) -> Iterator[str]:
     for each in pending:
         what = f"{each.type} on its way to {each.consumer}"
         if each.state == "dead":
             yield f"a person to replay or discard dead letter {each.id}, {what}: {each.last_error}"
+        elif has_ended:
+            continue
         elif each.state == "discarded":
             yield f"nothing that will come: letter {each.id}, {what}, was discarded, and can be replayed. {each.decision}"
         elif each.attempts:
-            yield f"{what}, which failed {each.attempts} times, to be tried again at {each.due_at:%H:%M:%S}: {each.last_error}"
+            again = f"{localtime(each.due_at):%H:%M:%S}"
+            yield f"{what}, which failed {each.attempts} times, to be tried again at {again}: {each.last_error}"
 
 
 def _stock_in_words(process: OrderProcess, pending: list[Pending]) -> str:
-    retries = [each.due_at for each in pending if each.type == "sales.RetryReservation"]
+    on_their_way = [each for each in pending if each.state == "waiting"]
+    if any(each.type.startswith("stock.Reservation") for each in on_their_way):
+        return "Sales to hear Stock's answer"
+    retries = [each.due_at for each in on_their_way if each.type == "sales.RetryReservation"]
     if not retries:
         return f"Stock's answer to request {process.request}"
-    return f"Stock to catch up with the goods received; asked again at {max(retries):%H:%M:%S}"
+    return f"Stock to be asked again, at {localtime(max(retries)):%H:%M:%S}, once it has handled what Purchase said before"
 
 
-def _line_in_words(line: MissingLine) -> str:
+def _line_in_words(line: MissingLine, pending: list[Pending]) -> str:
     held = f" ({line.held:,} of {line.quantity:,} are held)" if line.held else ""
     place = {None: "", 1: ", next in line"}.get(line.place_in_line, f", number {line.place_in_line} in line")
-    coming = " and ".join(_on_order_in_words(each) for each in line.on_order) or "none of it is on order yet"
-    return f"{line.missing:,} × {line.sku}{held}{place}: {coming}"
+    coming = [_on_order_in_words(each) for each in line.on_order[:MOST_NAMED]]
+    if len(line.on_order) > MOST_NAMED:
+        coming.append(f"{len(line.on_order) - MOST_NAMED} purchase orders more")
+    return f"{line.missing:,} × {line.sku}{held}{place}: {' and '.join(coming) or _nothing_on_order_in_words(pending)}"
 
 
 def _on_order_in_words(coming: OnOrder) -> str:
     whose = "bought for it" if coming.bought_for_it else "bought for nobody in particular"
     late = ", which has passed" if coming.overdue else ""
-    return f"{coming.quantity:,} on purchase order {coming.purchase_order}, {whose}, expected {coming.expected_at:%Y-%m-%d}{late}"
+    day = f"{localtime(coming.expected_at):%Y-%m-%d}"
+    return f"{coming.quantity:,} on purchase order {coming.purchase_order}, {whose}, expected {day}{late}"
+
+
+def _nothing_on_order_in_words(pending: list[Pending]) -> str:
+    on_their_way = {(each.type, each.consumer) for each in pending if each.state == "waiting"}
+    return next((words for message, words in _ON_ITS_WAY.items() if message in on_their_way), "none of it is on order")
+
+
+def _late(process: OrderProcess) -> str:
+    since = f"{localtime(process.since):%Y-%m-%d %H:%M}"
+    return f" It is overdue: {process.state.replace('_', ' ')} since {since}." if process.overdue else ""

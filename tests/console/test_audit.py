@@ -14,7 +14,7 @@ from orderflow.messaging.consuming import drain
 from orderflow.messaging.models import Delivery, DeliveryState, StoredMessage
 from purchase.models import PurchaseOrder, PurchaseOrderLine
 from purchase.services import Arrival, close_short, receive_goods
-from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, SalesOrder
+from sales.models import OrderPurchase, OrderPurchaseLine, OrderStatus, OrderStatusChange, SalesOrder
 from sales.services import NewOrder, cancel_orders, change_order, place_orders
 from stock.models import Balance, Reservation, ReservationLine, StockMovement
 from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
@@ -156,6 +156,25 @@ def _buy_what_is_on_order(shop: dict[str, UUID]) -> None:
     bought.save()
 
 
+def _order_too_little(shop: dict[str, UUID]) -> None:
+    OrderPurchaseLine.objects.update(quantity=2)
+
+
+def _buy_twice_and_receive_the_first(shop: dict[str, UUID]) -> None:
+    """As `_buy_what_is_on_order`, and what was on order then has arrived since."""
+    _buy_what_is_on_order(shop)
+    receive_goods([Arrival(purchase_order_id=each.id) for each in PurchaseOrder.objects.open()])
+    settle()
+
+
+def _promise_to_nobody(shop: dict[str, UUID]) -> None:
+    Reservation.objects.filter(id=shop["deliverable"]).update(status="waiting")
+
+
+def _lose_a_promise_in_the_ledger(shop: dict[str, UUID]) -> None:
+    StockMovement.objects.filter(kind="promised").delete()
+
+
 def _forget_acceptance(shop: dict[str, UUID]) -> None:
     Reservation.objects.filter(id=shop["waiting"]).update(status="accepted")
 
@@ -233,6 +252,10 @@ FAULTS: dict[str, tuple[Callable[[dict[str, UUID]], None], str]] = {
     "the released hold goods": (_release_and_keep, "who was released holds nothing"),
     "what arrived was cancelled": (_cancel_what_arrived, "a purchase order's status fits its lines"),
     "what is on order was bought": (_buy_what_is_on_order, "never more was bought than Stock said was missing"),
+    "it was received after that": (_buy_twice_and_receive_the_first, "never more was bought than Stock said was missing"),
+    "too little was ordered": (_order_too_little, "whatever is missing for who awaits goods is on order for it"),
+    "a deliverable order is promised nothing": (_promise_to_nobody, "what is deliverable is promised by Stock"),
+    "the ledger lost a promise": (_lose_a_promise_in_the_ledger, "reserved is the sum of the ledger"),
     "a dead letter": (_leave_a_dead_letter, "no dead letter waits for a person"),
 }
 

@@ -6,6 +6,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from orderflow.console.waiting import WhyItWaits, why_it_waits
+from orderflow.messaging.consuming import drain
 from orderflow.messaging.models import Delivery, StoredMessage
 from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder
@@ -89,7 +90,7 @@ def test_it_says_that_the_date_has_passed() -> None:
     mark_overdue()
     settle()
     assert why("S-1").missing[0].on_order[0].overdue
-    assert "expected 2020-01-01, which has passed. It is overdue." in why("S-1").sentence
+    assert "expected 2020-01-01, which has passed. It is overdue: awaiting goods received since " in why("S-1").sentence
 
 
 def test_it_says_that_a_person_has_to_decide(settings: Settings) -> None:
@@ -102,7 +103,7 @@ def test_it_says_that_a_person_has_to_decide(settings: Settings) -> None:
     assert why("S-1").needs_attention
     assert why("S-1").reasons == (
         "a person to try again, change or cancel it: what is missing was bought in vain, 1 ×",
-        "1 × desk, next in line: none of it is on order yet",
+        "1 × desk, next in line: none of it is on order",
     )
 
 
@@ -113,6 +114,69 @@ def test_it_names_the_dead_letter_that_holds_it() -> None:
     [letter] = why("S-1").letters
     assert (letter.type, letter.consumer, letter.state) == ("stock.MakeReservation", "stock", "dead")
     assert f"dead letter {letter.id}" in why("S-1").sentence
+
+
+def test_goods_that_have_arrived_and_are_not_booked_are_not_called_missing_from_every_order() -> None:
+    bought = bought_for(place("S-1", desk=1))
+    receive_goods([Arrival(purchase_order_id=bought.id)])
+    assert "it has arrived, and Stock is about to book it" in why("S-1").sentence
+
+
+def test_what_is_just_being_ordered_is_not_called_missing_from_every_order() -> None:
+    place_orders([NewOrder(reference="S-1", lines=lines(desk=1))])
+    drain("stock")
+    assert why("S-1").reasons == ("Sales to hear Stock's answer",)
+    drain("sales")
+    assert why("S-1").reasons == ("1 × desk, next in line: it is just being ordered",)
+
+
+def test_what_a_supplier_cancelled_is_asked_for_again() -> None:
+    bought = bought_for(place("S-1", desk=1))
+    cancel_purchase_orders([bought.id], by="Anna")
+    assert "its purchase order was cancelled, and Stock is about to be asked again" in why("S-1").sentence
+    settle()
+    [reason] = why("S-1").reasons
+    assert reason.startswith("Stock to be asked again, at ")
+
+
+def test_it_says_when_all_is_promised_and_sales_has_not_heard_it() -> None:
+    bought = bought_for(place("S-1", desk=1))
+    receive_goods([Arrival(purchase_order_id=bought.id)])
+    drain("stock")
+    assert why("S-1").reasons == ("Sales to hear that Stock has promised all of it",)
+
+
+def test_a_letter_about_its_purchase_order_that_failed_is_named(settings: Settings) -> None:
+    bought = bought_for(place("S-1", desk=1))
+    receive_goods([Arrival(purchase_order_id=bought.id)])
+    Delivery.objects.filter(consumer="stock").update(attempts=2, due_at=EXPECTED, last_error="the shelf fell")
+    assert "purchase.GoodsReceived on its way to stock, which failed 2 times, to be tried again at" in why("S-1").sentence
+    assert [letter.type for letter in why("S-1").letters] == ["purchase.GoodsReceived"]
+
+
+def test_a_long_list_of_purchase_orders_is_cut_short() -> None:
+    place("S-1", desk=1)
+    shelf = PeggedQuantity(product_id=product("desk"), quantity=1)
+    create_purchase_orders([NewPurchaseOrder(lines=[shelf]) for _ in range(20)])
+    assert len(why("S-1").missing[0].on_order) == 21
+    assert "and 16 purchase orders more." in why("S-1").sentence
+
+
+def test_dates_are_told_in_the_shops_own_time(settings: Settings) -> None:
+    settings.TIME_ZONE = "Asia/Tokyo"
+    bought = bought_for(place("S-1", desk=1))
+    expect_goods(bought.id, datetime(2031, 5, 16, 20, tzinfo=UTC), by="Anna")
+    assert "expected 2031-05-17" in why("S-1").sentence
+
+
+def test_a_letter_that_was_discarded_keeps_nobody_waiting_who_has_ended() -> None:
+    order = place("S-1", desk=1)
+    message = StoredMessage.objects.filter(key=order.id)[0]
+    Delivery.objects.create(consumer="sales", message=message, key=order.id, due_at=EXPECTED, state="discarded")
+    assert why("S-1").reasons[0].startswith("nothing that will come")
+    cancel_orders([order.id], by="Grace")
+    settle()
+    assert (why("S-1").reasons, len(why("S-1").letters)) == ((), 1)
 
 
 def test_who_has_ended_waits_for_nothing() -> None:
