@@ -1,18 +1,18 @@
 """`/api/purchase/`"""
 
 import uuid
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orderflow.api.lines import LineInput, Reason, given_reason, product_quantities
+from orderflow.api.lines import Input, LineInput, Reason, given_reason, product_quantities
 from orderflow.api.pages import NewestFirst
 from purchase.contract import PeggedQuantity
-from purchase.models import PurchaseOrder, PurchaseOrderLine
+from purchase.models import PurchaseOrder, PurchaseOrderChange, PurchaseOrderLine, Receipt, ReceiptLine
 from purchase.services import (
     Arrival,
     NewPurchaseOrder,
@@ -24,7 +24,7 @@ from purchase.services import (
 )
 
 
-class NewPurchaseOrderSerializer(serializers.Serializer[Any]):
+class NewPurchaseOrderSerializer(Input):
     id = serializers.UUIDField(default=uuid.uuid4)
     reference = serializers.CharField(max_length=100, default="", allow_blank=True)
     expected_at = serializers.DateTimeField(required=False, help_text="None: after the usual lead time.")
@@ -99,6 +99,48 @@ class Receive(_OrdersView):
             [Arrival(purchase_order_id=pk, id=data["id"], lines=lines)], by=request.user.get_username(), reason=data["reason"]
         )
         return self.one(pk)
+
+
+class ReceiptLineSerializer(serializers.ModelSerializer[ReceiptLine]):
+    sku = serializers.CharField(source="line.product.sku")
+
+    class Meta:
+        model = ReceiptLine
+        fields = ["sku", "quantity", "reversed"]
+
+
+class ReceiptSerializer(serializers.ModelSerializer[Receipt]):
+    lines = ReceiptLineSerializer(many=True)
+
+    class Meta:
+        model = Receipt
+        fields = ["id", "at", "by", "reason", "lines"]
+
+
+class ChangeSerializer(serializers.ModelSerializer[PurchaseOrderChange]):
+    class Meta:
+        model = PurchaseOrderChange
+        fields = ["from_status", "to_status", "what", "message_id", "by", "reason", "at"]
+
+
+class Receipts(generics.ListAPIView[Receipt]):
+    """What arrived for it, and when: the ids that reversals want to know."""
+
+    serializer_class = ReceiptSerializer
+    queryset: QuerySet[Receipt] = Receipt.objects.prefetch_related("lines__line__product").order_by("at")
+
+    def get_queryset(self) -> QuerySet[Receipt]:
+        return super().get_queryset().filter(order=get_object_or_404(PurchaseOrder, id=self.kwargs["pk"]))
+
+
+class History(generics.ListAPIView[PurchaseOrderChange]):
+    """What was decided about it."""
+
+    serializer_class = ChangeSerializer
+    queryset: QuerySet[PurchaseOrderChange] = PurchaseOrderChange.objects.all()
+
+    def get_queryset(self) -> QuerySet[PurchaseOrderChange]:
+        return super().get_queryset().filter(order=get_object_or_404(PurchaseOrder, id=self.kwargs["pk"]))
 
 
 class Cancel(_OrdersView):

@@ -11,13 +11,13 @@ from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orderflow.api.lines import LineInput, Reason, given_reason, product_quantities
+from orderflow.api.lines import Input, LineInput, Reason, given_reason, product_quantities
 from orderflow.api.pages import NewestFirst
 from sales.models import DeliveryChoice, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
 from sales.services import NewOrder, cancel_orders, change_order, deliver_orders, place_orders, try_again
 
 
-class NewOrderSerializer(serializers.Serializer[Any]):
+class NewOrderSerializer(Input):
     id = serializers.UUIDField(default=uuid.uuid4)
     reference = serializers.CharField(max_length=100, default="", allow_blank=True)
     customer = serializers.CharField(max_length=200, default="", allow_blank=True)
@@ -116,7 +116,7 @@ class History(generics.ListAPIView[OrderStatusChange]):
 
 class Deliver(_OrdersView):
     def post(self, request: Request, pk: UUID) -> Response:
-        deliver_orders([pk], by=request.user.get_username())
+        deliver_orders([pk], by=request.user.get_username(), reason=given_reason(request))
         return self.one(pk)
 
 

@@ -8,6 +8,7 @@ from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from orderflow.api.lines import Input
 from orderflow.api.pages import BySku, NewestFirst
 from orderflow.catalog.quantities import LARGEST_QUANTITY
 from orderflow.catalog.services import product_ids
@@ -31,7 +32,7 @@ class Levels(generics.ListAPIView[Balance]):
     queryset: QuerySet[Balance] = Balance.objects.with_waiting().annotate(sku=F("product__sku"))
 
 
-class AdjustmentSerializer(serializers.Serializer[Any]):
+class AdjustmentSerializer(Input):
     id = serializers.UUIDField(default=uuid.uuid4)
     sku = serializers.CharField(max_length=100)
     quantity = serializers.IntegerField(min_value=-LARGEST_QUANTITY, max_value=LARGEST_QUANTITY)
@@ -52,7 +53,7 @@ class Adjustments(generics.GenericAPIView[StockAdjustment]):
         return Response(AdjustmentSerializer(data).data, status=status.HTTP_201_CREATED)
 
 
-class ReversalSerializer(serializers.Serializer[Any]):
+class ReversalSerializer(Input):
     id = serializers.UUIDField(default=uuid.uuid4)
     receipt_id = serializers.UUIDField()
     sku = serializers.CharField(max_length=100)

@@ -1,6 +1,6 @@
 """What comes in with many requests: products and quantities, by SKU, and reasons."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from rest_framework import serializers
@@ -11,12 +11,22 @@ from orderflow.catalog.services import product_ids
 from orderflow.reasons import REASON_LENGTH
 
 
-class LineInput(serializers.Serializer[Any]):
+class Input(serializers.Serializer[Any]):
+    """What comes in has no fields that nobody knows: a name that was mistyped must not mean "not given"."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = set(data) - set(self.fields) if isinstance(data, Mapping) else ()
+        if unknown:
+            raise serializers.ValidationError({name: ["There is no such field."] for name in sorted(map(str, unknown))})
+        return super().to_internal_value(data)
+
+
+class LineInput(Input):
     sku = serializers.CharField(max_length=100)
     quantity = serializers.IntegerField(min_value=1, max_value=LARGEST_QUANTITY)
 
 
-class Reason(serializers.Serializer[Any]):
+class Reason(Input):
     reason = serializers.CharField(max_length=REASON_LENGTH, default="", allow_blank=True, help_text="It is kept in the history.")
 
 

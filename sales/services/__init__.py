@@ -94,12 +94,12 @@ def place_orders(orders: Sequence[NewOrder], *, by: str = "") -> list[SalesOrder
     return [known.get(order.id) or placed[order.id] for order in orders]
 
 
-def deliver_orders(sales_order_ids: Collection[UUID], *, by: str) -> None:
+def deliver_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
     """Deliver orders that are deliverable, all or none; delivering one again changes nothing. Locks their `OrderStatus` rows.
 
-    Raises `OrderCannotBeDelivered`, `NoSuchOrder`.
+    Raises `OrderCannotBeDelivered`, `NoSuchOrder`, `ReasonTooLong`.
     """
-    _decide(sales_order_ids, lambda order: Deliver(reference=order.reference), by=by)
+    _decide(sales_order_ids, lambda order: Deliver(reference=order.reference), by=by, reason=reason)
 
 
 def cancel_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
