@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -18,7 +19,8 @@ from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import QuantityLines, link_products
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from purchase.contract import PeggedQuantity
-from purchase.models import PurchaseOrder, PurchaseOrderChange, PurchaseOrderLine, Receipt, ReceiptLine
+from purchase.models import STILL_TO_COME, PurchaseOrder, PurchaseOrderChange, PurchaseOrderLine, Receipt, ReceiptLine
+from purchase.receiving import Status
 from purchase.services import (
     Arrival,
     NewPurchaseOrder,
@@ -82,21 +84,38 @@ class PurchaseOrderForm(OnceForm[PurchaseOrder]):
     expected_at = Day(required=False, help_text="After the usual lead time where it is left empty.")
 
 
+class AboutWhatIsToCome(Question[PurchaseOrder]):
+    @classmethod
+    def makes_sense_for(cls, row: PurchaseOrder) -> bool:
+        return row.status in STILL_TO_COME
+
+
+class ReceiveAll(AboutWhatIsToCome):
+    label, done, logged = "Receive all", "Received all of", "Received all that was outstanding"
+
+    def carry_out(self, *, by: str) -> object:
+        return receive_goods([Arrival(purchase_order_id=order.pk) for order in self.rows], by=by)
+
+
 class CancelPurchaseOrders(ReasonQuestion[PurchaseOrder]):
     label, done, logged = "Cancel", "Cancelled", "Cancelled"
 
-    def carry_out(self, *, by: str) -> None:
-        cancel_purchase_orders([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
+    @classmethod
+    def makes_sense_for(cls, row: PurchaseOrder) -> bool:
+        return row.status == Status.OPEN
+
+    def carry_out(self, *, by: str) -> object:
+        return cancel_purchase_orders([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
 
 
-class CloseShort(ReasonQuestion[PurchaseOrder]):
+class CloseShort(AboutWhatIsToCome, ReasonQuestion[PurchaseOrder]):
     label, done, logged = "Close short", "Closed short", "Closed short"
 
-    def carry_out(self, *, by: str) -> None:
-        close_short([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
+    def carry_out(self, *, by: str) -> object:
+        return close_short([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
 
 
-class ExpectGoods(ReasonQuestion[PurchaseOrder]):
+class ExpectGoods(AboutWhatIsToCome, ReasonQuestion[PurchaseOrder]):
     label, done, logged = "Change the expected date", "Changed the expected date of", "Changed the expected date"
     expected_at = Day()
     field_order = ["expected_at", "reason"]
@@ -106,8 +125,8 @@ class ExpectGoods(ReasonQuestion[PurchaseOrder]):
         [self._order] = rows
         self.initial["expected_at"] = self._order.expected_at
 
-    def carry_out(self, *, by: str) -> None:
-        expect_goods(self._order.pk, self.cleaned_data["expected_at"], by=by, reason=self.cleaned_data["reason"])
+    def carry_out(self, *, by: str) -> object:
+        return expect_goods(self._order.pk, self.cleaned_data["expected_at"], by=by, reason=self.cleaned_data["reason"])
 
 
 class ArrivedNow(forms.Form):
@@ -117,7 +136,7 @@ class ArrivedNow(forms.Form):
         return (self.is_valid() and self.cleaned_data["quantity"]) or 0
 
 
-class ReceivePart(Question[PurchaseOrder]):
+class ReceivePart(AboutWhatIsToCome):
     """Each line has a form of its own: what somebody else received meanwhile moves no quantity to another line."""
 
     label, done, logged = "Receive a part", "Received a part of", "Received a part"
@@ -135,19 +154,19 @@ class ReceivePart(Question[PurchaseOrder]):
     def table(self) -> Iterable[Sequence[object]]:
         for line, form in self._arrived:
             to_come = line.quantity - line.received
-            if to_come > 0 or form.has_changed():
+            if to_come > 0 or form.has_changed() or settings.ORDERFLOW_OVER_RECEIPT:
                 yield line.product.sku, line.quantity, line.received, max(to_come, 0), form["quantity"]
 
     def clean(self) -> None:
         if not any(form.given() or form.errors for _, form in self._arrived):
             raise forms.ValidationError("Say of at least one line how much arrived.")
 
-    def carry_out(self, *, by: str) -> None:
+    def carry_out(self, *, by: str) -> object:
         lines = [
             ProductQuantity(product_id=line.product_id, quantity=form.given()) for line, form in self._arrived if form.given()
         ]
         arrival = Arrival(purchase_order_id=self._order.pk, id=self.cleaned_data["receipt_id"], lines=lines)
-        receive_goods([arrival], by=by, reason=self.cleaned_data["reason"])
+        return receive_goods([arrival], by=by, reason=self.cleaned_data["reason"])
 
 
 @admin.register(PurchaseOrder)
@@ -163,7 +182,13 @@ class PurchaseOrderAdmin(AskingAdmin[PurchaseOrder], AddedByService[PurchaseOrde
     add_fields = ["new_id", "reference", "expected_at"]
     add_inlines = [PurchaseOrderLineInline]
     actions = ["receive", "cancel", "close_short"]
-    questions = {"receive_part": ReceivePart, "expect": ExpectGoods, "cancel": CancelPurchaseOrders, "close_short": CloseShort}
+    questions = {
+        "receive_all": ReceiveAll,
+        "receive_part": ReceivePart,
+        "expect": ExpectGoods,
+        "cancel": CancelPurchaseOrders,
+        "close_short": CloseShort,
+    }
 
     late = where_true("overdue")
 

@@ -54,8 +54,13 @@ class Question(forms.Form, Generic[M]):
         self.rows = rows
         self.parts: Sequence[forms.BaseForm | BaseFormSet[Any]] = ()
 
-    def carry_out(self, *, by: str) -> None:
-        """Call the service. May raise what is `Refused`."""
+    @classmethod
+    def makes_sense_for(cls, row: M) -> bool:
+        """Is there a button for it on the page of this row? Whether it can be done only the service says."""
+        return True
+
+    def carry_out(self, *, by: str) -> object:
+        """Call the service; returns what it returns. May raise what is `Refused`."""
         raise NotImplementedError
 
     def table(self) -> Iterable[Sequence[object]]:
@@ -126,6 +131,7 @@ class AskingAdmin(ReadOnlyAdmin[M]):
             context["questions"] = [
                 (reverse(page_name(self.opts.label_lower, name), args=[row.pk]), question.label)
                 for name, question in self.questions.items()
+                if question.makes_sense_for(row)
             ]
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -62,10 +62,12 @@ class ReadOnlyAdmin(admin.ModelAdmin[M]):
     def do(self, request: HttpRequest, chosen: Sequence[M], service: Callable[[], object], *, done: str, log: str) -> None:
         """Call a service for the chosen rows and log for each who did it, both or neither; say so. May raise what is `Refused`.
 
-        `done` is the verb: "Delivered".
+        `done` is the verb: "Delivered". A service that returns 0 or False has changed nothing.
         """
         with transaction.atomic():
-            service()
+            if service() in (0, False):
+                self.message_user(request, "Nothing was to be done: it was so before.", messages.INFO)
+                return
             LogEntry.objects.log_actions(str(request.user.pk), chosen, CHANGE, log)
         self.message_user(request, f"{done} {len(chosen)} {model_ngettext(self.opts, len(chosen))}.", messages.SUCCESS)
 

@@ -91,40 +91,40 @@ def receive_goods(arrivals: Sequence[Arrival], *, by: str = "", reason: str = ""
 
 
 @transaction.atomic
-def cancel_purchase_orders(purchase_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
-    """Nothing of these will come, and nothing has: all or none. Cancelling one again changes nothing. Locks them, by id.
+def cancel_purchase_orders(purchase_order_ids: Collection[UUID], *, by: str, reason: str = "") -> int:
+    """Nothing of these will come, and nothing has: all or none. Cancelling one again changes nothing. Returns how many changed.
 
-    Whoever waits for them has what is missing bought again. Raises `PurchaseOrderCannotBeCancelled`, `NoSuchPurchaseOrder`,
-    `ReasonTooLong`.
+    Whoever waits for them has what is missing bought again. Locks them, by id. Raises `PurchaseOrderCannotBeCancelled`,
+    `NoSuchPurchaseOrder`, `ReasonTooLong`.
     """
     work = Work(PurchaseOrder.objects.filter(id__in=purchase_order_ids).locked(), by=by, reason=reason)
     for purchase_order_id in purchase_order_ids:
         work.cancel(work.order(purchase_order_id))
-    work.save()
+    return work.save()
 
 
 @transaction.atomic
-def close_short(purchase_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
-    """The rest of these will never come: all or none. Closing one again changes nothing. Locks them, by id.
+def close_short(purchase_order_ids: Collection[UUID], *, by: str, reason: str = "") -> int:
+    """The rest of these will never come: all or none. Closing one again changes nothing. Returns how many changed.
 
-    Whoever waits for them has what is missing bought again. Raises `PurchaseOrderCannotBeClosedShort`,
+    Whoever waits for them has what is missing bought again. Locks them, by id. Raises `PurchaseOrderCannotBeClosedShort`,
     `NoSuchPurchaseOrder`, `ReasonTooLong`.
     """
     work = Work(PurchaseOrder.objects.filter(id__in=purchase_order_ids).locked(), by=by, reason=reason)
     for purchase_order_id in purchase_order_ids:
         work.close_short(work.order(purchase_order_id))
-    work.save()
+    return work.save()
 
 
 @transaction.atomic
-def expect_goods(purchase_order_id: UUID, expected_at: datetime, *, by: str, reason: str = "") -> None:
-    """The goods are expected then, and not overdue until then. Locks the purchase order.
+def expect_goods(purchase_order_id: UUID, expected_at: datetime, *, by: str, reason: str = "") -> int:
+    """The goods are expected then, and not overdue until then. Returns whether that is news (1, or 0).
 
-    Raises `PurchaseOrderEnded`, `NoSuchPurchaseOrder`, `ReasonTooLong`.
+    Locks the purchase order. Raises `PurchaseOrderEnded`, `NoSuchPurchaseOrder`, `ReasonTooLong`.
     """
     work = Work(PurchaseOrder.objects.filter(id=purchase_order_id).locked(), by=by, reason=reason)
     work.expect(work.order(purchase_order_id), expected_at)
-    work.save()
+    return work.save()
 
 
 @transaction.atomic

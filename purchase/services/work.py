@@ -194,7 +194,8 @@ class Work:
         what = f"{reversal.product.quantity:,} of receipt {receipt.id} reversed"
         self._note(order, before, what, by=reversal.by, reason=reversal.reason)
 
-    def save(self) -> None:
+    def save(self) -> int:
+        """Write what was done; returns how many purchase orders it changed."""
         save_rows(list(self._changed.values()), ["status", "expected_at", "overdue", "given_up"])
         save_rows(list(self._changed_lines.values()), ["received"])
         Receipt.objects.bulk_create(self._new_receipts)
@@ -202,6 +203,7 @@ class Work:
         save_rows(list(self._reversed_lines.values()), ["reversed"])
         PurchaseOrderChange.objects.bulk_create(self._history)
         publish(self._outgoing)
+        return len(self._changed)
 
     def _as_before(self, arrival: Arrival, arrived: Mapping[UUID, int] | None) -> Receipt:
         known = self._receipts[arrival.id]

@@ -27,7 +27,7 @@ from orderflow.admin_tools.links import (
 from orderflow.admin_tools.reading import ReadOnlyAdmin
 from orderflow.catalog.admin import QuantityLines, link_products, quantities
 from sales.admin.processes import change_of_state
-from sales.admin.questions import CancelOrders, ChangeLines, TryAgain
+from sales.admin.questions import CancelOrders, ChangeLines, DeliverOrders, TryAgain
 from sales.models import OrderStatusChange, SalesOrder, SalesOrderLine
 from sales.services import NewOrder, deliver_orders, place_orders
 
@@ -87,7 +87,7 @@ class SalesOrderAdmin(AskingAdmin[SalesOrder], AddedByService[SalesOrder]):
     add_fields = ["new_id", "reference", "customer", "priority", "delivery"]
     add_inlines = [SalesOrderLineInline]
     actions = ["deliver", "cancel", "try_again"]
-    questions = {"cancel": CancelOrders, "change_lines": ChangeLines, "try_again": TryAgain}
+    questions = {"deliver": DeliverOrders, "cancel": CancelOrders, "change_lines": ChangeLines, "try_again": TryAgain}
 
     def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> SalesOrder:
         order = NewOrder(

@@ -8,25 +8,47 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AdminIntegerFieldWidget
 
 from orderflow.admin_tools.adding import TolerantSelect
-from orderflow.admin_tools.asking import ReasonQuestion
+from orderflow.admin_tools.asking import Question, ReasonQuestion
 from orderflow.catalog.models import Product
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from sales.models import SalesOrder, SalesOrderLine
-from sales.services import cancel_orders, change_order, try_again
+from sales.process_manager import State
+from sales.services import cancel_orders, change_order, deliver_orders, try_again
+
+ENDED = (State.DELIVERED, State.CANCELLED)
+
+
+class DeliverOrders(Question[SalesOrder]):
+    label, done, logged = "Deliver", "Delivered", "Delivered"
+
+    @classmethod
+    def makes_sense_for(cls, row: SalesOrder) -> bool:
+        return row.status.state == State.DELIVERABLE
+
+    def carry_out(self, *, by: str) -> object:
+        return deliver_orders([order.pk for order in self.rows], by=by)
 
 
 class CancelOrders(ReasonQuestion[SalesOrder]):
     label, done, logged = "Cancel", "Cancelled", "Cancelled"
 
-    def carry_out(self, *, by: str) -> None:
-        cancel_orders([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
+    @classmethod
+    def makes_sense_for(cls, row: SalesOrder) -> bool:
+        return row.status.state not in ENDED
+
+    def carry_out(self, *, by: str) -> object:
+        return cancel_orders([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
 
 
 class TryAgain(ReasonQuestion[SalesOrder]):
     label, done, logged = "Try again", "Tried again for", "Tried again"
 
-    def carry_out(self, *, by: str) -> None:
-        try_again([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
+    @classmethod
+    def makes_sense_for(cls, row: SalesOrder) -> bool:
+        return row.status.state == State.AWAITING_STOCK_RESERVATION
+
+    def carry_out(self, *, by: str) -> object:
+        return try_again([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
 
 
 class WantedLine(forms.Form):
@@ -54,6 +76,10 @@ class ChangeLines(ReasonQuestion[SalesOrder]):
     headings = ["Product", "Quantity (0: not wanted any more)"]
     revision = forms.IntegerField(widget=forms.HiddenInput)
 
+    @classmethod
+    def makes_sense_for(cls, row: SalesOrder) -> bool:
+        return row.status.state not in ENDED
+
     def __init__(self, rows: Sequence[SalesOrder], data: Any = None) -> None:
         super().__init__(rows, data)
         [self._order] = rows
@@ -65,11 +91,13 @@ class ChangeLines(ReasonQuestion[SalesOrder]):
     def table(self) -> Iterable[Sequence[object]]:
         return [(form["product"], form["quantity"]) for form in self._lines.forms]
 
-    def carry_out(self, *, by: str) -> None:
+    def carry_out(self, *, by: str) -> object:
         given = [form.cleaned_data for form in self._lines.forms]
         wanted = [
             ProductQuantity(product_id=line["product"].pk, quantity=line["quantity"])
             for line in given
             if line.get("product") and line.get("quantity")
         ]
-        change_order(self._order.pk, wanted, by=by, reason=self.cleaned_data["reason"], revision=self.cleaned_data["revision"])
+        return change_order(
+            self._order.pk, wanted, by=by, reason=self.cleaned_data["reason"], revision=self.cleaned_data["revision"]
+        )

@@ -94,41 +94,41 @@ def place_orders(orders: Sequence[NewOrder], *, by: str = "") -> list[SalesOrder
     return [known.get(order.id) or placed[order.id] for order in orders]
 
 
-def deliver_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
-    """Deliver orders that are deliverable, all or none; delivering one again changes nothing. Locks their `OrderStatus` rows.
+def deliver_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> int:
+    """Deliver orders that are deliverable, all or none; delivering one again changes nothing. Returns how many it changed.
 
-    Raises `OrderCannotBeDelivered`, `NoSuchOrder`, `ReasonTooLong`.
+    Locks their `OrderStatus` rows. Raises `OrderCannotBeDelivered`, `NoSuchOrder`, `ReasonTooLong`.
     """
-    _decide(sales_order_ids, lambda order: Deliver(reference=order.reference), by=by, reason=reason)
+    return _decide(sales_order_ids, lambda order: Deliver(reference=order.reference), by=by, reason=reason)
 
 
-def cancel_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
-    """Cancel orders that are not delivered, all or none; cancelling one again changes nothing. Locks their `OrderStatus` rows.
+def cancel_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> int:
+    """Cancel orders that are not delivered, all or none; cancelling one again changes nothing. Returns how many it changed.
 
     What they hold goes to those who wait. What is on order for them is cancelled if nothing of it has arrived, or kept
-    (`ORDERFLOW_CANCEL_PURCHASES`). Raises `OrderCannotBeCancelled`, `NoSuchOrder`,
+    (`ORDERFLOW_CANCEL_PURCHASES`). Locks their `OrderStatus` rows. Raises `OrderCannotBeCancelled`, `NoSuchOrder`,
     `ReasonTooLong`.
     """
-    _decide(sales_order_ids, lambda order: Cancel(reference=order.reference), by=by, reason=reason)
+    return _decide(sales_order_ids, lambda order: Cancel(reference=order.reference), by=by, reason=reason)
 
 
-def try_again(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> None:
+def try_again(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> int:
     """Have Stock asked, and what is missing bought, once more for orders that await Stock's answer, all or none.
 
     It is what orders need that need attention, and those whose question or answer a person discarded. Locks their
     `OrderStatus` rows. Raises `NothingToTryAgain`, `NoSuchOrder`, `ReasonTooLong`.
     """
-    _decide(sales_order_ids, lambda order: TryAgain(reference=order.reference), by=by, reason=reason)
+    return _decide(sales_order_ids, lambda order: TryAgain(reference=order.reference), by=by, reason=reason)
 
 
 @transaction.atomic
 def change_order(
     sales_order_id: UUID, lines: Sequence[ProductQuantity], *, by: str, reason: str = "", revision: int | None = None
-) -> None:
-    """From now on these lines are wanted, and no others. The same as before changes nothing. Locks the `OrderStatus` row.
+) -> bool:
+    """From now on these lines are wanted, and no others. The same as before changes nothing; returns whether it did.
 
-    With `revision` only if that is still the order's. Raises `OrderCannotBeChanged`, `OrderWasChanged`, `NoSuchOrder`, `NoLines`,
-    `QuantityOutOfRange`, `ReasonTooLong`.
+    With `revision` only if that is still the order's. Locks the `OrderStatus` row. Raises `OrderCannotBeChanged`,
+    `OrderWasChanged`, `NoSuchOrder`, `NoLines`, `QuantityOutOfRange`, `ReasonTooLong`.
     """
     wanted = checked_lines(lines)
     work = Work.on(OrderStatus.objects.filter(order=sales_order_id).locked())
@@ -138,12 +138,13 @@ def change_order(
     order = status.order
     has_ended = status.state in (State.DELIVERED, State.CANCELLED)  # then it is refused, below
     if not has_ended and set(order.ordered()) == set(wanted):
-        return
+        return False
     if revision is not None and revision != status.revision:
         raise OrderWasChanged(order.reference, status.revision)
     work.apply(sales_order_id, Change(reference=order.reference, lines=wanted), by=by, reason=checked_reason(reason))
     _replace_lines(order, wanted)
     work.save()
+    return True
 
 
 @transaction.atomic
@@ -179,14 +180,14 @@ def advance(batch: Sequence[Received]) -> None:
 
 
 @transaction.atomic
-def _decide(sales_order_ids: Collection[UUID], wish: Callable[[SalesOrder], object], *, by: str, reason: str = "") -> None:
+def _decide(sales_order_ids: Collection[UUID], wish: Callable[[SalesOrder], object], *, by: str, reason: str = "") -> int:
     """A person wants the same of several orders."""
     work = Work.on(OrderStatus.objects.filter(order_id__in=sales_order_ids).locked())
     for sales_order_id in dict.fromkeys(sales_order_ids):
         if sales_order_id not in work.statuses:
             raise NoSuchOrder(sales_order_id)
         work.apply(sales_order_id, wish(work.statuses[sales_order_id].order), by=by, reason=checked_reason(reason))
-    work.save()
+    return work.save()
 
 
 # -- placing --------------------------------------------------------------------------------------------------------------

@@ -95,13 +95,15 @@ class Work:
             self._remember_status(decision.process, moved=bool(decision.entered))
         self._outgoing += [Outgoing(message=each, caused_by=message_id, countdown=_countdown(each)) for each in decision.messages]
 
-    def save(self) -> None:
+    def save(self) -> int:
+        """Write what was decided; returns how many processes it changed."""
         fields = ["state", "since", "revision", "request", "purchase_order_id", "times_bought", "needs_attention", "overdue"]
         save_rows(list(self._changed.values()), fields)
         save_rows(list(self._changed_purchases.values()), ["late", "closed_by"])
         OrderPurchaseLine.objects.bulk_create(self._new_purchase_lines)
         OrderStatusChange.objects.bulk_create(self._history)
         publish(self._outgoing)
+        return len(self._changed)
 
     def _facts(self, sales_order_id: UUID) -> Facts:
         closed_by = {purchase.closed_by for purchase in self._purchases[sales_order_id].values()}

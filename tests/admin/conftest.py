@@ -26,6 +26,7 @@ from tests.conftest import lines, product, settle
 
 Line = tuple[UUID | str, object]  # a product and a quantity, as somebody gives them
 
+NOTHING_TO_DO = "Nothing was to be done: it was so before."
 OUR_APPS = {"catalog", "messaging", "sales", "stock", "purchase"}
 OUR_MODELS = sorted(
     (model for model in admin.site._registry if model._meta.app_label in OUR_APPS), key=lambda model: model._meta.label

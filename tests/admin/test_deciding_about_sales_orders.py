@@ -14,6 +14,7 @@ from purchase.services import cancel_purchase_orders
 from sales.models import OrderStatus, SalesOrder
 from sales.services import change_order
 from tests.admin.conftest import (
+    NOTHING_TO_DO,
     WHY,
     act,
     answer,
@@ -98,7 +99,8 @@ def test_one_delivered_order_keeps_all_that_were_chosen_from_being_cancelled(own
 def test_cancelling_twice_cancels_once(owner: Client) -> None:
     order = two_deliverable_orders()[0]
     answer(owner, "cancel", order)
-    assert "Cancelled 1 sales order." in answer(owner, "cancel", order)
+    assert NOTHING_TO_DO in answer(owner, "cancel", order)
+    assert len(the_log()) == 1
     assert order.status.changes.filter(to_state="cancelled").count() == 1
 
 
@@ -152,8 +154,8 @@ def test_the_page_to_change_an_order_sent_back_as_it_came_changes_nothing(owner:
     page = ask(owner, "change_lines", order)
     form = dict(re.findall(r'<input type="(?:hidden|number)" name="([^"]+)" value="([^"]*)"', page))
     form |= {f"lines-{number}-product": line.product_id for number, line in enumerate(order.lines.all())}
-    assert "Changed the lines of 1 sales order." in answer(owner, "change_lines", order, **form)
-    assert wanted(order) == {"chair": 2, "table": 3}
+    assert NOTHING_TO_DO in answer(owner, "change_lines", order, **form)
+    assert (wanted(order), the_log()) == ({"chair": 2, "table": 3}, [])
     assert OrderStatus.objects.get().revision == 1
 
 
@@ -233,9 +235,31 @@ def test_an_order_that_needs_attention_is_found_and_tried_again(owner: Client, s
 
 def test_one_order_that_needs_no_attention_keeps_all_that_were_chosen(owner: Client, settings: Settings) -> None:
     order, fine = needing_attention(settings), place(lamp=1, reference="WEB-2")
+    settle()
     assert "WEB-2" in answer_about(owner, "try_again", [order, fine])
     assert OrderStatus.objects.get(order=order).needs_attention
     assert the_log() == []
+
+
+def test_an_order_is_delivered_from_its_own_page(owner: Client) -> None:
+    order = two_deliverable_orders()[0]
+    assert "Deliver" in buttons(owner, order)
+    assert "Delivered 1 sales order." in answer(owner, "deliver", order)
+    assert OrderStatus.objects.get(order=order).state == "delivered"
+
+
+def test_an_order_has_buttons_for_what_makes_sense(owner: Client) -> None:
+    waiting, deliverable = place(lamp=1), two_deliverable_orders()[0]
+    settle()
+    assert buttons(owner, waiting) == ["Cancel", "Change the lines"]
+    assert buttons(owner, deliverable) == ["Deliver", "Cancel", "Change the lines"]
+    answer(owner, "cancel", waiting)
+    assert buttons(owner, waiting) == []
+
+
+def buttons(owner: Client, order: SalesOrder) -> list[str]:
+    page = owner.get(page_url(order)).content.decode()
+    return re.findall(rf'<a href="{page_url(order).removesuffix("change/")}\w+/">([^<]+)</a>', page)
 
 
 def test_overdue_orders_are_found(owner: Client) -> None:
