@@ -37,6 +37,11 @@ class Pending:
     decision: str
 
 
+def types_of(messages: Collection[int]) -> dict[int, str]:
+    """The types of stored messages, by id."""
+    return dict(StoredMessage.objects.filter(id__in=messages).values_list("id", "type"))
+
+
 def said_about(keys: Collection[UUID]) -> list[Said]:
     rows = StoredMessage.objects.filter(key__in=keys).order_by("id")
     return [Said(id=row.pk, at=row.created_at, type=row.type, payload=row.payload) for row in rows]

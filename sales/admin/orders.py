@@ -1,6 +1,6 @@
 """Sales orders: placed, delivered, changed and cancelled, each by a service."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -26,6 +26,7 @@ from orderflow.admin_tools.links import (
 )
 from orderflow.admin_tools.reading import ReadOnlyAdmin
 from orderflow.catalog.admin import QuantityLines, link_products, quantities
+from orderflow.messaging.queries import types_of
 from sales.admin.processes import change_of_state
 from sales.admin.questions import CancelOrders, ChangeLines, DeliverOrders, TryAgain
 from sales.models import OrderStatusChange, SalesOrder, SalesOrderLine
@@ -133,7 +134,7 @@ class SalesOrderAdmin(AskingAdmin[SalesOrder], AddedByService[SalesOrder]):
     needs_attention = where_true("status__needs_attention")
     overdue = where_true("status__overdue")
 
-    waits_for = linked("status__purchase_order_id", to="purchase.purchaseorder", title="waits for")
+    waits_for = linked("status__purchase_order_id", to="purchase.purchaseorder", title="purchase order it waits for")
 
     @admin.display(description="it waits for")
     def why_it_waits(self, order: SalesOrder) -> SafeString:
@@ -147,7 +148,9 @@ class SalesOrderAdmin(AskingAdmin[SalesOrder], AddedByService[SalesOrder]):
 
     @admin.display
     def history(self, order: SalesOrder) -> SafeString:
-        return one_below_the_other(_in_words(change) for change in order.status.changes.all())
+        changes = list(order.status.changes.all())
+        types = types_of([change.message_id for change in changes if change.message_id])
+        return one_below_the_other(_in_words(change, types) for change in changes)
 
     @admin.display
     def see_also(self, order: SalesOrder) -> SafeString:
@@ -162,8 +165,10 @@ class SalesOrderAdmin(AskingAdmin[SalesOrder], AddedByService[SalesOrder]):
         )
 
 
-def _in_words(change: OrderStatusChange) -> SafeString:
-    message = page_link("messaging.storedmessage", change.message_id, "message") if change.message_id else ""
+def _in_words(change: OrderStatusChange, types: Mapping[int, str]) -> SafeString:
+    message = ""
+    if change.message_id:
+        message = page_link("messaging.storedmessage", change.message_id, types.get(change.message_id, "message"))
     why = f"– {change.reason}" if change.reason else ""
     return format_html("{} {} {} {} {}", moment(change.at), change_of_state(None, change), message, change.by, why)
 

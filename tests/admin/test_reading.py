@@ -120,7 +120,8 @@ def test_no_link_leads_nowhere(owner: Client, company: None) -> None:
 def test_the_page_of_an_order_tells_its_story_and_leads_to_its_neighbours(owner: Client, company: None) -> None:
     waiting = OrderStatus.objects.get(purchase_order_id__isnull=False)
     page = owner.get(page_url(waiting.order)).content.decode()
-    assert "new → awaiting stock reservation message olga" in text_of(page)
+    assert "new → awaiting stock reservation sales.SalesOrderCreated olga" in text_of(page)
+    assert "awaiting stock reservation → awaiting goods received stock.ReservationRejected" in text_of(page)
     for neighbour in (
         f"/admin/stock/reservation/{waiting.pk}/change/",
         f"/admin/purchase/purchaseorder/{waiting.purchase_order_id}/change/",

@@ -1,18 +1,32 @@
 """Orders are cancelled and changed, suppliers cancel and fall short: through a real worker, with beat."""
 
 import random
+from datetime import timedelta
 from functools import partial
+
+from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from orderflow.management import processes
 from orderflow.messaging.models import StoredMessage
 from orderflow.messaging.queries import is_quiet
 from orderflow.refusals import Refused
+from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder, PurchaseOrderChange
-from purchase.services import Arrival, cancel_purchase_orders, close_short, receive_goods
+from purchase.services import (
+    Arrival,
+    NewPurchaseOrder,
+    cancel_purchase_orders,
+    close_short,
+    create_purchase_orders,
+    expect_goods,
+    receive_goods,
+)
 from sales.models import OrderStatus, OrderStatusChange
 from sales.services import NewOrder, cancel_orders, change_order, deliver_orders, place_orders, try_again
-from stock.models import Reservation
-from tests.conftest import lines
+from stock.models import Balance, Reservation
+from stock.services import Reversal, reverse_receipt
+from tests.conftest import lines, product
 from tests.journeys.conftest import Workshop, assert_eventually
 from tests.journeys.shop import (
     assert_all_is_well,
@@ -207,6 +221,35 @@ def test_what_is_bought_in_vain_needs_a_person_in_the_end(workshop: Workshop) ->
     assert_all_is_well()
 
 
+def test_what_was_counted_wrongly_is_reversed_and_the_next_order_is_bought_for(worker: Workshop) -> None:
+    [stock] = create_purchase_orders([NewPurchaseOrder(lines=[PeggedQuantity(product_id=product("desk"), quantity=5)])])
+    [receipt] = receive_goods([Arrival(purchase_order_id=stock.id)])
+    assert_eventually(Balance.objects.filter(on_hand=5).exists)
+    reverse_receipt(Reversal(receipt_id=receipt.id, product_id=product("desk"), quantity=3, reason="a box was empty"), by="Anna")
+    assert level("desk") == (2, 0)
+    assert_eventually(lambda: status_of(stock) == "closed_short")
+    order = place(desk=4)
+    receive(bought_for(order))
+    eventually(order, "delivered")
+    assert_all_is_well()
+    assert level("desk") == (2, 0)
+
+
+def test_purchase_orders_that_nobody_needs_are_kept_or_cancelled_as_it_is_set(workshop: Workshop, settings: Settings) -> None:
+    settings.ORDERFLOW_CANCEL_PURCHASES = "never"  # here, where a person cancels
+    workshop.start(processes.worker(), processes.beat(), ORDERFLOW_CANCEL_PURCHASES="unneeded")  # and where messages are handled
+    cancelled = place(desk=2)
+    kept = bought_for(cancelled)
+    cancel_orders([cancelled.id], by="Grace")
+    waiting = place(desk=2)
+    not_needed = bought_for(waiting)
+    assert status_of(kept) == "open"
+    receive(kept)  # serves who waits
+    eventually(waiting, "delivered")
+    assert_eventually(lambda: status_of(not_needed) == "cancelled")
+    assert_all_is_well()
+
+
 # -- the clock ----------------------------------------------------------------------------------------------------------------
 
 
@@ -222,4 +265,25 @@ def test_an_order_is_marked_overdue_once_however_late_somebody_looks(workshop: W
     receive(bought)
     eventually(order, "delivered")
     assert not OrderStatus.objects.get(order=order).overdue
+    assert_all_is_well()
+
+
+def test_an_order_that_a_person_should_have_delivered_long_ago_is_overdue(workshop: Workshop) -> None:
+    workshop.start(processes.worker(), processes.beat(), ORDERFLOW_DELIVERY_LIMIT="1s", **SOON)
+    put_on_the_shelf("chair", 1)
+    order = place("manual", chair=1)
+    eventually(order, "deliverable")
+    assert_eventually(lambda: OrderStatus.objects.get(order=order).overdue)
+    deliver_orders([order.id], by="Grace")
+    assert_all_is_well()
+    assert StoredMessage.objects.filter(type="sales.SalesOrderOverdue").count() == 1
+
+
+def test_goods_that_are_expected_later_are_not_overdue_any_more(workshop: Workshop) -> None:
+    order = place(desk=1)
+    workshop.start(processes.worker(), processes.beat(), ORDERFLOW_LEAD_TIME="0s", **SOON)
+    bought = bought_for(order)
+    assert_eventually(lambda: OrderStatus.objects.get(order=order).overdue)
+    expect_goods(bought.id, timezone.now() + timedelta(days=1), by="Anna", reason="the boat is late")
+    assert_eventually(lambda: not OrderStatus.objects.get(order=order).overdue)
     assert_all_is_well()
