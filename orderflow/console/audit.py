@@ -28,10 +28,15 @@ RETRY = "sales.RetryReservation"  # Sales' own timer: its name is all that other
 def audit() -> list[Check]:
     """Every check, in one snapshot."""
     with snapshot():
-        return [*sales.queries.checks(), *stock.queries.checks(), *purchase.queries.checks(), *_between_contexts()]
+        within = [*sales.queries.checks(), *stock.queries.checks(), *purchase.queries.checks()]
+        between = [*_sales_and_stock(), *_sales_and_purchase(), *_purchase_and_stock()]
+        return [*within, *between, *_messages()]
 
 
-def _between_contexts() -> Iterator[Check]:
+# -- between contexts -----------------------------------------------------------------------------------------------------
+
+
+def _sales_and_stock() -> Iterator[Check]:
     on_the_way = messaging.keys_on_the_way
     delivered, deliverable = sales.queries.orders_in("delivered"), sales.queries.orders_in("deliverable")
     cancelled = sales.queries.orders_in("cancelled")
@@ -66,6 +71,12 @@ def _between_contexts() -> Iterator[Check]:
         .exclude(order_id__in=on_the_way())
         .exclude(order_id__in=sales.queries.orders_that_need_attention()),
     )
+    yield check("whatever is missing for who awaits goods is on order for it", _missing_and_not_on_order())
+    yield check("never more was bought than Stock said was missing, nor twice for the same shortage", _bought_too_much())
+
+
+def _sales_and_purchase() -> Iterator[Check]:
+    on_the_way = messaging.keys_on_the_way
     yield check(
         "who awaits goods has them on order, or on the way",
         sales.queries.awaited_purchases()
@@ -73,7 +84,6 @@ def _between_contexts() -> Iterator[Check]:
         .exclude(purchase_order_id__in=on_the_way("sales", *CLOSING))
         .exclude(order_id__in=on_the_way("purchase", CreatePurchaseOrder)),
     )
-    yield check("whatever is missing for who awaits goods is on order for it", _missing_and_not_on_order())
     yield check(
         "whose purchase order is closed knows it, or is about to",
         sales.queries.purchases_thought_open()
@@ -81,9 +91,14 @@ def _between_contexts() -> Iterator[Check]:
         .exclude(purchase_order_id__in=on_the_way("sales", *CLOSING))
         .exclude(status__in=on_the_way("purchase", CreatePurchaseOrder, CancelPurchaseOrder)),
     )
-    yield check("what Purchase received is what Stock booked, or is about to", _received_otherwise_than_booked())
-    yield check("never more was bought than Stock said was missing, nor twice for the same shortage", _bought_too_much())
     yield check("every automatic purchase order was asked for, and is as it was asked for", _not_as_asked_for())
+
+
+def _purchase_and_stock() -> Iterator[Check]:
+    yield check("what Purchase received is what Stock booked, or is about to", _received_otherwise_than_booked())
+
+
+def _messages() -> Iterator[Check]:
     yield check(
         "no dead letter waits for a person",
         (f"{letter.id}: {letter.type} to {letter.consumer}: {letter.last_error}" for letter in messaging.dead_letters()),

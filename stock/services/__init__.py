@@ -129,21 +129,25 @@ def take(batch: Sequence[Received]) -> None:
     booked = _booked(receipts)
     for received in batch:
         work.ledger.cause = received.id
-        match received.message:
-            case MakeReservation() as request:
-                work.reserve(request)
-            case ReleaseReservation() as order:
-                work.release(order.reservation_id)
-            case ShipReservation() as order:
-                work.ship(order.reservation_id)
-            case GoodsReceived() as receipt:
-                if receipt.receipt_id not in booked:
-                    work.receive(receipt)
-            case PurchaseOrderCancelled() | PurchaseOrderClosedShort():
-                pass  # once they are handled, all that came before them is booked: that is what retries wait for
-            case other:
-                raise UnexpectedMessage(f"Stock does not handle {type(other).__name__}.")
+        _handle(received.message, work, booked)
     work.save()
+
+
+def _handle(message: Message, work: Work, booked: Collection[UUID]) -> None:
+    match message:
+        case MakeReservation():
+            work.reserve(message)
+        case ReleaseReservation():
+            work.release(message.reservation_id)
+        case ShipReservation():
+            work.ship(message.reservation_id)
+        case GoodsReceived():
+            if message.receipt_id not in booked:
+                work.receive(message)
+        case PurchaseOrderCancelled() | PurchaseOrderClosedShort():
+            pass  # once they are handled, all that came before them is booked: that is what retries wait for
+        case _:
+            raise UnexpectedMessage(f"Stock does not handle {type(message).__name__}.")
 
 
 # -- what a batch is about ------------------------------------------------------------------------------------------------

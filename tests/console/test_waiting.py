@@ -1,6 +1,7 @@
 """Why a sales order waits: the lines, the purchase orders, the place in line, or the dead letter."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -70,6 +71,14 @@ def test_the_place_in_line_counts_by_priority_and_then_by_time() -> None:
     place("of something else", chair=1)
     assert [why(name).missing[0].place_in_line for name in ("urgent", "first", "second", "of something else")] == [1, 2, 3, 1]
     assert "number 3 in line" in why("second").sentence
+
+
+def test_of_two_placed_at_the_same_moment_the_place_in_line_is_by_id() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    orders = [NewOrder(id=UUID(int=number), reference=f"S-{number}", lines=lines(desk=1), placed_at=at) for number in (2, 1, 3)]
+    place_orders(orders)
+    settle()
+    assert [why(name).missing[0].place_in_line for name in ("S-1", "S-2", "S-3")] == [1, 2, 3]
 
 
 def test_goods_on_order_for_nobody_are_named_and_those_for_others_are_not() -> None:

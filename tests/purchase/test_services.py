@@ -35,6 +35,7 @@ from purchase.services import (
     mark_overdue,
     receive_goods,
 )
+from purchase.tasks import look_at_the_clock
 from tests.conftest import lines, product
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -415,3 +416,11 @@ def test_it_rejects_expecting_what_has_ended(ended: str) -> None:
 def test_it_rejects_expecting_a_purchase_order_that_does_not_exist() -> None:
     with pytest.raises(NoSuchPurchaseOrder):
         expect_goods(uuid4(), timezone.now(), by="Ada")
+
+
+def test_more_than_one_transaction_marks_are_all_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("purchase.services.MARKED_AT_ONCE", 2)
+    chair, yesterday = PeggedQuantity(product_id=product("chair"), quantity=1), timezone.now() - timedelta(days=1)
+    create_purchase_orders([NewPurchaseOrder(lines=[chair], expected_at=yesterday) for _ in range(5)])
+    look_at_the_clock()
+    assert PurchaseOrder.objects.filter(overdue=True).count() == 5

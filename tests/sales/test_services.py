@@ -414,6 +414,13 @@ def test_who_wants_another_product_has_that_bought_and_the_goods_of_the_first_se
     assert state(order) == "delivered"
 
 
+def test_of_several_purchase_orders_it_waits_for_the_latest() -> None:
+    order = placed(chair=2)
+    change(order, chair=3)
+    _, latest = OrderPurchase.objects.order_by("request")
+    assert OrderStatus.objects.get().purchase_order_id == latest.pk
+
+
 def test_the_same_lines_are_no_change() -> None:
     order = placed(chair=2, desk=1)
     before = StoredMessage.objects.count()

@@ -322,6 +322,15 @@ def test_who_is_first_in_line_and_leaves_it_in_the_same_batch_keeps_nobody_from_
     assert (held(first), held(second), status(second)) == ({"chair": 0}, {"chair": 4}, "accepted")
 
 
+def test_what_a_change_added_and_a_release_gives_up_in_one_batch_serves_who_waits() -> None:
+    # Seen to fail: where what a reservation wants after its change is not remembered for its release.
+    put_on_the_shelf("desk", 4)
+    leaving, waiting = uuid4(), uuid4()
+    hear(request(leaving, chair=1), request(waiting, days_later=1, desk=5))
+    hear(request(leaving, revision=2, number=2, desk=4), release(leaving))
+    assert (held(waiting), status(leaving), level("desk")) == ({"desk": 4}, "released", (4, 4))
+
+
 def test_of_a_long_line_only_those_are_read_who_are_served() -> None:
     urgent, older, newer, newest, elsewhere = (uuid4() for _ in range(5))
     hear(
