@@ -48,7 +48,7 @@ ORDERFLOW_LIMITS = {
 # -- the messaging kernel -------------------------------------------------------------------------------------------------
 ORDERFLOW_BATCH = environment.whole("ORDERFLOW_BATCH", 250, at_least=1)  # deliveries handled in one transaction
 ORDERFLOW_SWEEP = environment.seconds("ORDERFLOW_SWEEP", 5.0, at_least=0.1)  # how often beat looks for what was not woken
-ORDERFLOW_CLOCK = environment.seconds("ORDERFLOW_CLOCK", 60.0, at_least=0.1)  # how often beat looks for what is overdue
+ORDERFLOW_CLOCK = environment.seconds("ORDERFLOW_CLOCK", 60.0, at_least=1.0)  # how often beat looks for what is overdue
 
 # -- the web --------------------------------------------------------------------------------------------------------------
 DEBUG = environment.flag("ORDERFLOW_DEBUG", False)

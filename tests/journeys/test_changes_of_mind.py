@@ -40,7 +40,7 @@ from tests.journeys.shop import (
     state,
 )
 
-SOON = {"ORDERFLOW_FIRST_COUNTDOWN": "0.1", "ORDERFLOW_CLOCK": "0.2"}
+SOON = {"ORDERFLOW_FIRST_COUNTDOWN": "0.1", "ORDERFLOW_CLOCK": "1"}
 
 
 def receive(purchase_order: PurchaseOrder, **quantities: int) -> None:
