@@ -199,7 +199,8 @@ CELERY_BEAT_SCHEDULE = {
         f"{context}'s clock": {
             "task": f"{context}.look_at_the_clock",
             "schedule": ORDERFLOW_CLOCK,
-            "options": {"expires": ORDERFLOW_CLOCK},
+            # Not the context's own queue: thousands of wake-ups may wait there, and a look that comes too late has expired.
+            "options": {"expires": ORDERFLOW_CLOCK, "queue": "messaging"},
         }
         for context in ("sales", "purchase")
     },
