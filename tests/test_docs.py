@@ -38,7 +38,7 @@ SHORT = dict(zip(State, ["–", "AS", "AG", "DL", "DD", "CX"], strict=True))
 def part(name: str) -> str:
     """What belongs between the marks."""
     if name == "states":
-        return _table(["", "state", "it is there for at most (setting)"], _states())
+        return _table(["", "state", "it is overdue after (setting)"], _states())
     if name == "purchase orders":
         return _table(["", *(_words(status) for status in Status)], _purchase_orders())
     rows = [row for row in TABLE if row.enters] if name == "what moves an order on" else SECTIONS[name]
