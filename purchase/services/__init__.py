@@ -5,7 +5,7 @@ People create, receive, cancel and close them and say when they are expected; a 
 
 import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -90,30 +90,22 @@ def receive_goods(arrivals: Sequence[Arrival], *, by: str = "", reason: str = ""
     return receipts
 
 
-@transaction.atomic
 def cancel_purchase_orders(purchase_order_ids: Collection[UUID], *, by: str, reason: str = "") -> int:
     """Nothing of these will come, and nothing has: all or none. Cancelling one again changes nothing. Returns how many changed.
 
     Whoever waits for them has what is missing bought again. Locks them, by id. Raises `PurchaseOrderCannotBeCancelled`,
     `NoSuchPurchaseOrder`, `ReasonTooLong`.
     """
-    work = Work(PurchaseOrder.objects.filter(id__in=purchase_order_ids).locked(), by=by, reason=reason)
-    for purchase_order_id in purchase_order_ids:
-        work.cancel(work.order(purchase_order_id))
-    return work.save()
+    return _decide(purchase_order_ids, Work.cancel, by=by, reason=reason)
 
 
-@transaction.atomic
 def close_short(purchase_order_ids: Collection[UUID], *, by: str, reason: str = "") -> int:
     """The rest of these will never come: all or none. Closing one again changes nothing. Returns how many changed.
 
     Whoever waits for them has what is missing bought again. Locks them, by id. Raises `PurchaseOrderCannotBeClosedShort`,
     `NoSuchPurchaseOrder`, `ReasonTooLong`.
     """
-    work = Work(PurchaseOrder.objects.filter(id__in=purchase_order_ids).locked(), by=by, reason=reason)
-    for purchase_order_id in purchase_order_ids:
-        work.close_short(work.order(purchase_order_id))
-    return work.save()
+    return _decide(purchase_order_ids, Work.close_short, by=by, reason=reason)
 
 
 @transaction.atomic
@@ -151,6 +143,15 @@ def take(batch: Sequence[Received]) -> None:
     new = [command for command in commands if isinstance(command, CreatePurchaseOrder)]
     create_purchase_orders([NewPurchaseOrder(id=command.purchase_order_id, lines=command.lines) for command in new])
     _change([received for received in batch if not isinstance(received.message, CreatePurchaseOrder)])
+
+
+@transaction.atomic
+def _decide(purchase_order_ids: Collection[UUID], act: Callable[[Work, PurchaseOrder], None], *, by: str, reason: str) -> int:
+    """A person wants the same of several purchase orders."""
+    work = Work(PurchaseOrder.objects.filter(id__in=purchase_order_ids).locked(), by=by, reason=reason)
+    for purchase_order_id in purchase_order_ids:
+        act(work, work.order(purchase_order_id))
+    return work.save()
 
 
 def _change(batch: Sequence[Received]) -> None:

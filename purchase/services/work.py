@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -63,24 +63,24 @@ class PurchaseOrderEnded(Conflict):
 
 
 class Work:
-    """Purchase orders being changed in one transaction: locked in one pass, written once. `by`: the person who wants it."""
+    """Purchase orders being changed in one transaction: locked in one pass, written once. `by`: the person who wants it.
 
-    def __init__(self, locked: Iterable[PurchaseOrder], *, receipts: Iterable[UUID] = (), by: str = "", reason: str = "") -> None:
+    What is counted, up or down, comes with `receipts`; only then are lines read.
+    """
+
+    def __init__(
+        self, locked: Iterable[PurchaseOrder], *, receipts: Collection[UUID] = (), by: str = "", reason: str = ""
+    ) -> None:
         self.cause: int | None = None
         self._now: datetime = timezone.now()
         self._by = by
         self._reason = checked_reason(reason)
         self.orders = {row.id: row for row in locked}
         self._lines: dict[UUID, list[PurchaseOrderLine]] = defaultdict(list)
-        for ordered in PurchaseOrderLine.objects.filter(order__in=self.orders).select_related("product"):
-            self._lines[ordered.order_id].append(ordered)
-        self._receipts = Receipt.objects.in_bulk(list(receipts))
+        self._receipts: dict[UUID, Receipt] = {}
         self._contents: dict[UUID, list[ReceiptLine]] = defaultdict(list)  # what came with each receipt
-        if self._receipts:
-            lines = {line.pk: line for of_order in self._lines.values() for line in of_order}
-            for row in ReceiptLine.objects.filter(receipt__in=self._receipts).order_by("id"):
-                row.line = lines.get(row.line_id) or row.line
-                self._contents[row.receipt_id].append(row)
+        if receipts:
+            self._read(receipts)
         self._changed: dict[UUID, PurchaseOrder] = {}
         self._changed_lines: dict[int, PurchaseOrderLine] = {}
         self._new_receipts: list[Receipt] = []
@@ -88,6 +88,15 @@ class Work:
         self._reversed_lines: dict[int, ReceiptLine] = {}
         self._history: list[PurchaseOrderChange] = []
         self._outgoing: list[Outgoing] = []
+
+    def _read(self, receipts: Collection[UUID]) -> None:
+        for ordered in PurchaseOrderLine.objects.filter(order__in=self.orders).select_related("product"):
+            self._lines[ordered.order_id].append(ordered)
+        self._receipts = Receipt.objects.in_bulk(list(receipts))
+        lines = {line.pk: line for of_order in self._lines.values() for line in of_order}
+        for row in ReceiptLine.objects.filter(receipt__in=self._receipts).order_by("id"):
+            row.line = lines.get(row.line_id) or row.line
+            self._contents[row.receipt_id].append(row)
 
     def order(self, purchase_order_id: UUID) -> PurchaseOrder:
         if purchase_order_id not in self.orders:
@@ -121,11 +130,7 @@ class Work:
         return receipt
 
     def cancel(self, order: PurchaseOrder) -> None:
-        before, after = order.status, decide(Status(order.status), Act.CANCEL, reference=order.reference)
-        if after != before:
-            self._set_status(order, after)
-            self._note(order, before, "cancelled")
-            self._tell(PurchaseOrderCancelled(purchase_order_id=order.id))
+        self._end(order, Act.CANCEL, "cancelled", PurchaseOrderCancelled)
 
     def give_up(self, purchase_order_id: UUID) -> None:
         """Whoever had it ordered does not need it any more. One that is not known here will not be ordered: a tombstone."""
@@ -139,22 +144,14 @@ class Work:
                 expected_at=self._now,
             )
             self.orders[order.id] = order
-        before, after = order.status, decide(Status(order.status), Act.GIVE_UP, reference=order.reference)
-        if after != before:
-            self._set_status(order, after)
-            self._note(order, before, "cancelled: whoever had it ordered does not need it any more")
-            self._tell(PurchaseOrderCancelled(purchase_order_id=order.id))
-        elif after == Status.PARTIALLY_RECEIVED:
+        self._end(order, Act.GIVE_UP, "cancelled: whoever had it ordered does not need it any more", PurchaseOrderCancelled)
+        if order.status == Status.PARTIALLY_RECEIVED:
             order.given_up = True
             self._changed[order.id] = order
-            self._note(order, before, "kept: a part has arrived, though whoever had it ordered does not need it any more")
+            self._note(order, order.status, "kept: a part has arrived, though whoever had it ordered does not need it any more")
 
     def close_short(self, order: PurchaseOrder) -> None:
-        before, after = order.status, decide(Status(order.status), Act.CLOSE_SHORT, reference=order.reference)
-        if after != before:
-            self._set_status(order, after)
-            self._note(order, before, "closed short: the rest will not come")
-            self._tell(PurchaseOrderClosedShort(purchase_order_id=order.id))
+        self._end(order, Act.CLOSE_SHORT, "closed short: the rest will not come", PurchaseOrderClosedShort)
 
     def expect(self, order: PurchaseOrder, expected_at: datetime) -> None:
         if order.status not in (Status.OPEN, Status.PARTIALLY_RECEIVED):
@@ -213,6 +210,15 @@ class Work:
         if known.order_id != arrival.purchase_order_id or (arrived is not None and arrived != contents):
             raise ReceiptTaken(arrival.id)
         return known
+
+    def _end(
+        self, order: PurchaseOrder, act: Act, what: str, news: type[PurchaseOrderCancelled] | type[PurchaseOrderClosedShort]
+    ) -> None:
+        before, after = order.status, decide(Status(order.status), act, reference=order.reference)
+        if after != before:
+            self._set_status(order, after)
+            self._note(order, before, what)
+            self._tell(news(purchase_order_id=order.id))
 
     def _count(self, line: PurchaseOrderLine, quantity: int) -> None:
         line.received += quantity
