@@ -86,7 +86,7 @@ class Ledger:
             adjustment.product_id,
             on_hand=adjustment.quantity,
             document=adjustment.id,
-            reason=adjustment.reason,
+            reason=checked_reason(adjustment.reason),
         )
 
     def reverse(self, reversal: Reversal) -> None:
@@ -101,7 +101,7 @@ class Ledger:
             on_hand=-reversal.quantity,
             document=reversal.id,
             corrects=reversal.receipt_id,
-            reason=reversal.reason,
+            reason=checked_reason(reversal.reason),
         )
 
     def promise(self, product_id: UUID, quantity: int, *, reservation_id: UUID) -> None:
@@ -140,7 +140,7 @@ class Ledger:
                 reserved=reserved,
                 document=document,
                 corrects=corrects,
-                reason=checked_reason(reason),
+                reason=reason,
                 message_id=self.cause,
                 by=self.by,
                 at=self.now,
