@@ -113,5 +113,7 @@ def _has_ended(process: OrderProcess, movements: list[Moved]) -> bool:
     """Nothing more will happen, in Stock either. What is still on order for it comes for others."""
     if process.state == "delivered":
         return any(moved.kind == "shipped" for moved in movements)
+    if process.state != "cancelled":
+        return False
     pending = messaging.pending_about([process.id, *process.purchases])
-    return process.state == "cancelled" and not any(each.state == "waiting" for each in pending)
+    return not any(each.state == "waiting" for each in pending)

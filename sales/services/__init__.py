@@ -20,7 +20,7 @@ from orderflow.messaging.messages import Message, Received, UnexpectedMessage, f
 from orderflow.messaging.publishing import Outgoing, publish
 from orderflow.messaging.queries import first_payload
 from orderflow.reasons import checked_reason
-from orderflow.refusals import Conflict, NotFound
+from orderflow.refusals import Conflict
 from purchase.contract import (
     GoodsReceived,
     PurchaseOrderCancelled,
@@ -31,8 +31,22 @@ from purchase.contract import (
 from sales.contract import SalesOrderCreated
 from sales.models import OrderPurchase, OrderStatus, SalesOrder, SalesOrderLine
 from sales.process_manager import Cancel, Change, Deliver, LimitPassed, RetryReservation, State, TryAgain
-from sales.services.work import Lines, Work
+from sales.services.work import Lines, NoSuchOrder, Work
 from stock.contract import ReservationAccepted, ReservationRejected
+
+__all__ = [
+    "NewOrder",
+    "NoSuchOrder",
+    "OrderTaken",
+    "OrderWasChanged",
+    "advance",
+    "cancel_orders",
+    "change_order",
+    "deliver_orders",
+    "mark_overdue",
+    "place_orders",
+    "try_again",
+]
 
 MARKED_AT_ONCE = 500  # orders that are marked overdue in one transaction
 
@@ -55,13 +69,6 @@ class OrderTaken(Conflict):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"There is another sales order with the {what}. Nothing was placed: choose a different one.")
-
-
-class NoSuchOrder(NotFound):
-    code = "no_such_order"
-
-    def __init__(self, sales_order_id: UUID) -> None:
-        super().__init__(f"There is no sales order {sales_order_id}.")
 
 
 class OrderWasChanged(Conflict):
@@ -132,9 +139,7 @@ def change_order(
     """
     wanted = checked_lines(lines)
     work = Work.on(OrderStatus.objects.filter(order=sales_order_id).locked())
-    if sales_order_id not in work.statuses:
-        raise NoSuchOrder(sales_order_id)
-    status = work.statuses[sales_order_id]
+    status = work.status(sales_order_id)
     order = status.order
     has_ended = status.state in (State.DELIVERED, State.CANCELLED)  # then it is refused, below
     if not has_ended and set(order.ordered()) == set(wanted):
@@ -183,10 +188,9 @@ def advance(batch: Sequence[Received]) -> None:
 def _decide(sales_order_ids: Collection[UUID], wish: Callable[[SalesOrder], object], *, by: str, reason: str = "") -> int:
     """A person wants the same of several orders."""
     work = Work.on(OrderStatus.objects.filter(order_id__in=sales_order_ids).locked())
+    reason = checked_reason(reason)
     for sales_order_id in dict.fromkeys(sales_order_ids):
-        if sales_order_id not in work.statuses:
-            raise NoSuchOrder(sales_order_id)
-        work.apply(sales_order_id, wish(work.statuses[sales_order_id].order), by=by, reason=checked_reason(reason))
+        work.apply(sales_order_id, wish(work.status(sales_order_id).order), by=by, reason=reason)
     return work.save()
 
 

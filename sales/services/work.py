@@ -13,6 +13,7 @@ from orderflow.database import save_rows
 from orderflow.messaging.consuming import not_handled
 from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.refusals import NotFound
 from sales.models import (
     DeliveryChoice,
     OrderPurchase,
@@ -26,6 +27,13 @@ from sales.process_manager import AG, CancelPurchases, Facts, OwnPurchase, Proce
 STOCK = "stock"  # the consumer that retries wait for
 
 Lines = tuple[ProductQuantity, ...]
+
+
+class NoSuchOrder(NotFound):
+    code = "no_such_order"
+
+    def __init__(self, sales_order_id: UUID) -> None:
+        super().__init__(f"There is no sales order {sales_order_id}.")
 
 
 class Work:
@@ -57,6 +65,11 @@ class Work:
     def on(cls, locked: Iterable[OrderStatus]) -> "Work":
         locked = list(locked)
         return cls(locked, purchases=OrderPurchase.objects.filter(status__in=locked).order_by("request"))
+
+    def status(self, sales_order_id: UUID) -> OrderStatus:
+        if sales_order_id not in self.statuses:
+            raise NoSuchOrder(sales_order_id)
+        return self.statuses[sales_order_id]
 
     def prepare_retries(self, batch: Sequence[Received]) -> None:
         """Look up, for the whole batch, what its retries ask: how far Stock is, and what was ordered."""
