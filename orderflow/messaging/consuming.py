@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from orderflow.messaging.messages import Received, UnexpectedMessage, from_payload, message_types
+from orderflow.messaging.messages import Received, TryLater, UnexpectedMessage, from_payload, message_types
 from orderflow.messaging.models import Consumer, Delivery, DeliveryQuerySet, DeliveryState, StoredMessage
 from orderflow.messaging.signals import messages_committed
 from orderflow.messaging.subscriptions import Subscription, consumers_of, subscription_of
@@ -29,6 +29,7 @@ ATTEMPTS = 8  # failures until a delivery is dead
 FIRST_DELAY = 1.0  # seconds until a failed delivery is tried again; doubled each time …
 LONGEST_DELAY = 300.0  # … up to this
 LEASE = 60.0  # seconds that work outside the database may take; its own timeouts must be shorter
+PATIENCE = 4  # attempts that count while what is outside is away: a try every eight seconds, and no dead letter
 CRASHES = 3  # batches cut off in a row until a consumer is served carefully
 DRAIN_TIME = 10.0  # seconds until a drain hands over to a new task: sooner than a worker that shuts down would cut it off
 
@@ -65,9 +66,13 @@ def drain(consumer: str, *, batch: int | None = None, seconds: float = DRAIN_TIM
             if unfinished is None:
                 return handled
             alone = careful = unfinished > CRASHES
-        with _repeated_if_nobodys_fault(consumer):
-            size = batch or settings.ORDERFLOW_BATCH
-            handled += _handle_carefully(subscription) if alone else _handle_batch(subscription, size)
+        try:
+            with _repeated_if_nobodys_fault(consumer):
+                size = batch or settings.ORDERFLOW_BATCH
+                handled += _handle_carefully(subscription) if alone else _handle_batch(subscription, size)
+        except TryLater as away:
+            logger.warning("%s has to wait: %s", consumer, away)
+            return handled  # whoever looks next tries the next message, and the others need not run into it one by one
         if connection.vendor == "sqlite":
             sleep(monotonic() - began)  # SQLite's writers starve each other otherwise
     if careful:
@@ -210,8 +215,12 @@ def _handle_carefully(subscription: Subscription) -> int:
             _recover_connection()
             _still_ours(delivery).update(attempts=delivery.attempts - 1, due_at=timezone.now())
             raise
+        ours = _still_ours(delivery)
         _note_failure(delivery, error)
-        _still_ours(delivery).update(last_error=delivery.last_error, due_at=delivery.due_at, state=delivery.state)
+        noted = ("last_error", "due_at", "state", "attempts")
+        ours.update(**{name: getattr(delivery, name) for name in noted})
+        if isinstance(error, TryLater):
+            raise
         return 0
     return 1
 
@@ -242,6 +251,8 @@ def _count_attempt(subscription: Subscription) -> Delivery | None:
 
 
 def _note_failure(delivery: Delivery, error: Exception) -> None:
+    if isinstance(error, TryLater):
+        delivery.attempts = min(delivery.attempts, PATIENCE)
     if delivery.attempts >= ATTEMPTS or isinstance(error, UnexpectedMessage):
         _bury(delivery, _described(error))
         return

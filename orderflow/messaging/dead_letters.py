@@ -11,6 +11,8 @@ from orderflow.refusals import Refused
 
 
 class NoReasonGiven(Refused):
+    """Something was decided about a dead letter without saying why."""
+
     code = "no_reason_given"
 
     def __init__(self) -> None:

@@ -51,6 +51,13 @@ class Received:
     message: Message
 
 
+class TryLater(Exception):
+    """What a handler needs outside this database is away: nobody's fault, however long it lasts. `str()` says what it is.
+
+    The message is tried again, later and later, and never dead for it; its key stays held.
+    """
+
+
 class UnexpectedMessage(Exception):
     """A handler met a message that its rules have no place for. It is a dead letter at once: trying again would not help."""
 

@@ -10,8 +10,9 @@ Handler = Callable[[Sequence[Received]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """`handle` gets a batch in the order of publication, inside a transaction; if it raises, none of its effects stay.
+    """`to` are types of messages, or what several have in common: `Event` is every event that there is.
 
+    `handle` gets a batch in the order of publication, inside a transaction; if it raises, none of its effects stay.
     `outside` is for work outside the database, such as HTTP: one message at a time, at least once, never in a transaction.
     """
 
@@ -37,4 +38,4 @@ def subscriptions() -> list[Subscription]:
 
 
 def consumers_of(message_type: type[Message]) -> list[str]:
-    return [each.consumer for each in _subscriptions.values() if message_type in each.to]
+    return [each.consumer for each in _subscriptions.values() if issubclass(message_type, tuple(each.to))]

@@ -14,7 +14,7 @@ from tests.messaging.listener import CONSUMER, Listener, Noted
 def listener(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Listener:
     listener = Listener()
     subscription = Subscription(consumer=CONSUMER, to=frozenset({Noted}), handle=listener.handle)
-    monkeypatch.setitem(subscriptions._subscriptions, CONSUMER, subscription)
+    monkeypatch.setattr(subscriptions, "_subscriptions", {CONSUMER: subscription})
     return listener
 
 
