@@ -10,6 +10,8 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, QuerySet
 
+TRIES = 10  # to insert what others insert at the same time
+
 M = TypeVar("M", bound=Model)
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,20 +38,23 @@ def save_rows(rows: Sequence[M], fields: Sequence[str]) -> None:
 
 
 def once_more_if_taken(service: Callable[P, R]) -> Callable[P, R]:
-    """Run a service in a transaction; and once more, if somebody inserted a row with the same key at that very moment.
+    """Run a service in a transaction; and again, if somebody inserted a row with the same key at that very moment.
 
-    The second time the service sees that row, and can say what it means: the same thing again, or another one in its place.
-    Two who insert several such rows would deadlock: services insert in the order of what can collide.
+    The next time the service sees that row, and can say what it means: the same thing again, or another one in its place.
+    With many rows that may happen several times. Two who insert several such rows would deadlock: services insert in the order
+    of what can collide.
     """
 
     @wraps(service)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            with transaction.atomic():
-                return service(*args, **kwargs)
-        except IntegrityError:
-            with transaction.atomic():
-                return service(*args, **kwargs)
+        for _ in range(TRIES - 1):
+            try:
+                with transaction.atomic():
+                    return service(*args, **kwargs)
+            except IntegrityError:
+                pass
+        with transaction.atomic():
+            return service(*args, **kwargs)
 
     return run
 

@@ -6,6 +6,8 @@ REASON_LENGTH = 200
 
 
 class ReasonTooLong(Refused):
+    """A reason is longer than can be kept."""
+
     code = "reason_too_long"
 
     def __init__(self, length: int) -> None:

@@ -34,6 +34,9 @@ ORDERFLOW_REPURCHASES = environment.whole("ORDERFLOW_REPURCHASES", 3)
 ORDERFLOW_CANCEL_PURCHASES = environment.choice(
     "ORDERFLOW_CANCEL_PURCHASES", "cancelled", among=("never", "cancelled", "unneeded")
 )
+# Another system's Purchase: where it is, and the token that it gave us. Unset: Purchase is here.
+ORDERFLOW_PURCHASE_URL = environment.text("ORDERFLOW_PURCHASE_URL", "")
+ORDERFLOW_PURCHASE_TOKEN = environment.text("ORDERFLOW_PURCHASE_TOKEN", "")
 # How much more than ordered may be received, in percent of a line.
 ORDERFLOW_OVER_RECEIPT = environment.whole("ORDERFLOW_OVER_RECEIPT", 0, at_most=100)
 # When goods are expected whose purchase order does not say when.
@@ -67,12 +70,18 @@ INSTALLED_APPS = [
     "orderflow",
     "orderflow.catalog",
     "orderflow.messaging",
+    "orderflow.feed",
+    "orderflow.api",
     "orderflow.console",
     "sales",
     "stock",
     "purchase",
     "rest_framework",
     "rest_framework.authtoken",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "csp",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -82,7 +91,10 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "orderflow.api.limits.limited_bodies",
+    "django.middleware.http.ConditionalGetMiddleware",  # ETag and If-None-Match
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -108,10 +120,52 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.DjangoModelPermissions"],
+    "DEFAULT_PERMISSION_CLASSES": ["orderflow.api.permissions.Needs"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["orderflow.api.parsing.Json"],
+    "DEFAULT_PAGINATION_CLASS": "orderflow.api.pages.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["orderflow.api.filters.Filters"],
+    "DEFAULT_SCHEMA_CLASS": "orderflow.api.schema.Described",
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
+    # Each web process counts for itself, in its memory: neither a Redis nor a row is asked for it.
+    "DEFAULT_THROTTLE_RATES": {
+        "user": environment.text("ORDERFLOW_THROTTLE", "3000/min"),
+        "failures": environment.text("ORDERFLOW_THROTTLE_FAILURES", "30/min"),
+    },
+    "NUM_PROXIES": 1 if HTTPS else 0,  # who believes X-Forwarded-For of anybody throttles nobody
     "EXCEPTION_HANDLER": "orderflow.api.problems.answer",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNICODE_JSON": False,  # what is half a character, and is quoted in a refusal, could not be sent otherwise
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Orderflow",
+    "DESCRIPTION": "Sales orders, stock, purchase orders, and all that happens to them. docs/rest.md shows the whole loop.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "docExpansion": "list", "validatorUrl": None},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "orderflow.api.schema.with_links",
+    ],
+}
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],  # the icons in style sheets
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
 }
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -176,7 +230,7 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_TIME_LIMIT = 120  # a drain ends itself after 10 s
-_QUEUES = ("sales", "stock", "purchase", "messaging")
+_QUEUES = ("sales", "stock", "purchase", "feed", "messaging")
 CELERY_TASK_DEFAULT_QUEUE = "messaging"
 CELERY_TASK_QUEUES = [Queue(name) for name in _QUEUES]  # a worker takes from all of them, unless told which with -Q
 CELERY_TASK_ROUTES = {f"{name}.*": {"queue": name} for name in _QUEUES}
@@ -205,6 +259,7 @@ CELERY_BEAT_SCHEDULE = {
         for context in ("sales", "purchase")
     },
 }
+CELERY_BEAT_SCHEDULE["old answers"] = {"task": "messaging.forget_answers", "schedule": 3600.0, "options": {"expires": 3600.0}}
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
 CELERY_DB_REUSE_MAX = 10_000  # tasks until a worker reconnects; unset, Celery closes the connection around every task
 

@@ -1,13 +1,11 @@
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminIntegerFieldWidget
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
@@ -19,7 +17,16 @@ from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
 from orderflow.catalog.admin import QuantityLines, link_products
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from purchase.contract import PeggedQuantity
-from purchase.models import STILL_TO_COME, PurchaseOrder, PurchaseOrderChange, PurchaseOrderLine, Receipt, ReceiptLine
+from purchase.models import (
+    STILL_TO_COME,
+    PurchaseOrder,
+    PurchaseOrderChange,
+    PurchaseOrderLine,
+    Receipt,
+    ReceiptLine,
+    RemoteReceipt,
+    RemoteReceiptLine,
+)
 from purchase.receiving import Status
 from purchase.services import (
     Arrival,
@@ -70,12 +77,8 @@ class PurchaseOrderChangeInline(ReadOnlyInline[PurchaseOrderChange, PurchaseOrde
 
 
 class Day(forms.DateTimeField):
-    """When goods are expected. What is centuries away was mistyped."""
+    """When goods are expected."""
 
-    default_validators = [
-        MinValueValidator(datetime(2000, 1, 1, tzinfo=UTC), "That is long ago. Is the year right?"),
-        MaxValueValidator(datetime(2100, 1, 1, tzinfo=UTC), "That is far away. Is the year right?"),
-    ]
     widget = forms.DateTimeInput(format="%Y-%m-%dT%H:%M", attrs={"type": "datetime-local"})
 
 
@@ -90,8 +93,15 @@ class AboutWhatIsToCome(Question[PurchaseOrder]):
         return row.status in STILL_TO_COME
 
 
-class ReceiveAll(AboutWhatIsToCome):
+class AboutWhatIsReceivedHere(AboutWhatIsToCome):
+    @classmethod
+    def makes_sense_for(cls, row: PurchaseOrder) -> bool:
+        return super().makes_sense_for(row) and not row.elsewhere
+
+
+class ReceiveAll(AboutWhatIsReceivedHere):
     label, done, logged = "Receive all", "Received all of", "Received all that was outstanding"
+    needs = "receive"
 
     def carry_out(self, *, by: str) -> object:
         return receive_goods([Arrival(purchase_order_id=order.pk) for order in self.rows], by=by)
@@ -102,13 +112,13 @@ class CancelPurchaseOrders(ReasonQuestion[PurchaseOrder]):
 
     @classmethod
     def makes_sense_for(cls, row: PurchaseOrder) -> bool:
-        return row.status == Status.OPEN
+        return row.status == Status.OPEN and not row.elsewhere
 
     def carry_out(self, *, by: str) -> object:
         return cancel_purchase_orders([order.pk for order in self.rows], by=by, reason=self.cleaned_data["reason"])
 
 
-class CloseShort(AboutWhatIsToCome, ReasonQuestion[PurchaseOrder]):
+class CloseShort(AboutWhatIsReceivedHere, ReasonQuestion[PurchaseOrder]):
     label, done, logged = "Close short", "Closed short", "Closed short"
 
     def carry_out(self, *, by: str) -> object:
@@ -136,10 +146,11 @@ class ArrivedNow(forms.Form):
         return (self.is_valid() and self.cleaned_data["quantity"]) or 0
 
 
-class ReceivePart(AboutWhatIsToCome):
+class ReceivePart(AboutWhatIsReceivedHere):
     """Each line has a form of its own: what somebody else received meanwhile moves no quantity to another line."""
 
     label, done, logged = "Receive a part", "Received a part of", "Received a part"
+    needs = "receive"
     headings = ["SKU", "Ordered", "Received", "Still to come", "Arrived now"]
     receipt_id = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
     reason = Reason(required=False)
@@ -176,7 +187,7 @@ class PurchaseOrderAdmin(AskingAdmin[PurchaseOrder], AddedByService[PurchaseOrde
     ordering = ["-ordered_at"]
     search_fields = ["reference"]
     search_ids = ["id"]
-    fields = ["reference", "status", "ordered_at", "expected_at", "late", "by", "id", "see_also"]
+    fields = ["reference", "status", "ordered_at", "expected_at", "late", "by", "elsewhere", "id", "see_also"]
     inlines = [PurchaseOrderLineInline, ReceiptInline, PurchaseOrderChangeInline]
     add_form = PurchaseOrderForm
     add_fields = ["new_id", "reference", "expected_at"]
@@ -201,7 +212,10 @@ class PurchaseOrderAdmin(AskingAdmin[PurchaseOrder], AddedByService[PurchaseOrde
         )
         return create_purchase_orders([order], by=request.user.get_username())[0]
 
-    @admin.action(description="Receive all that is outstanding", permissions=["act"])
+    def has_receive_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("purchase.receive_purchaseorder")
+
+    @admin.action(description="Receive all that is outstanding", permissions=["receive"])
     def receive(self, request: HttpRequest, orders: QuerySet[PurchaseOrder]) -> None:
         chosen, by = list(orders), request.user.get_username()
         self.carry_out(
@@ -281,6 +295,40 @@ class ReceiptLineAdmin(ReadOnlyAdmin[ReceiptLine]):
 
     receipt_link = linked("receipt")
     line_link = linked("line")
+
+
+class RemoteReceiptLineInline(ReadOnlyInline[RemoteReceiptLine, RemoteReceipt]):
+    model = RemoteReceiptLine
+    fields = ["product", "quantity"]
+    select_related = ["product"]
+
+
+@admin.register(RemoteReceipt)
+class RemoteReceiptAdmin(ReadOnlyAdmin[RemoteReceipt]):
+    list_display = ["id", "order_link", "number", "complete", "booked", "at", "by"]
+    list_filter = ["booked"]
+    list_select_related = ["order"]
+    ordering = ["-id"]
+    search_fields = ["order__reference", "by"]
+    search_ids = ["order", "receipt_id"]
+    fields = ["order", "number", "complete", "booked", "receipt", "at", "by"]
+    inlines = [RemoteReceiptLineInline]
+
+    order_link = linked("order")
+    receipt = linked("receipt_id", to="purchase.receipt", title="receipt")
+
+
+@admin.register(RemoteReceiptLine)
+class RemoteReceiptLineAdmin(ReadOnlyAdmin[RemoteReceiptLine]):
+    list_display = ["id", "told_link", "product_link", "quantity"]
+    list_select_related = ["remote_receipt__order", "product"]
+    ordering = ["-id"]
+    search_fields = ["remote_receipt__order__reference", "product__sku"]
+    search_ids = ["remote_receipt__id", "product"]
+    fields = ["remote_receipt", "product", "quantity"]
+
+    told_link = linked("remote_receipt")
+    product_link = linked("product")
 
 
 @admin.register(PurchaseOrderChange)

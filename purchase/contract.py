@@ -65,12 +65,13 @@ class ReverseReceipt(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class GoodsReceived(Event):
-    """A purchase order arrived, or a part of it. `complete`: nothing more will come."""
+    """A purchase order arrived, or a part of it. `complete`: nothing more will come. `number`: 1 for its first receipt."""
 
     purchase_order_id: UUID
     receipt_id: UUID
     lines: tuple[PeggedQuantity, ...]
     complete: bool
+    number: int = 0
 
     @property
     def key(self) -> UUID:
@@ -79,9 +80,10 @@ class GoodsReceived(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PurchaseOrderCancelled(Event):
-    """Nothing of it has arrived, and nothing will come."""
+    """Nothing of it has arrived, and nothing will come. `number`: one more than its receipts."""
 
     purchase_order_id: UUID
+    number: int = 0
 
     @property
     def key(self) -> UUID:
@@ -90,9 +92,10 @@ class PurchaseOrderCancelled(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PurchaseOrderClosedShort(Event):
-    """What has not arrived so far will never come."""
+    """What has not arrived so far will never come. `number`: one more than its receipts."""
 
     purchase_order_id: UUID
+    number: int = 0
 
     @property
     def key(self) -> UUID:

@@ -35,14 +35,20 @@ class PurchaseOrder(models.Model):
         editable=False,
     )
     ordered_at = models.DateTimeField(default=timezone.now, db_index=True)
+    updated_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
     expected_at = models.DateTimeField(help_text="When its goods should be here.")
     overdue = models.BooleanField(default=False, editable=False, help_text="They should be here, and are not.")
     given_up = models.BooleanField(default=False, editable=False, help_text="Whoever had it ordered does not need it any more.")
     by = models.CharField(max_length=150, blank=True, editable=False, help_text="The person who ordered it, if one did.")
+    elsewhere = models.BooleanField(
+        default=False, editable=False, help_text="Another system orders and receives it; here it is only known."
+    )
+    receipt_count = models.PositiveIntegerField(default=0, editable=False, help_text="The number of its latest receipt.")
 
     objects = PurchaseOrderQuerySet.as_manager()
 
     class Meta:
+        permissions = [("receive_purchaseorder", "Can receive purchase order")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(overdue=False) | Q(status__in=STILL_TO_COME), name="only_what_is_still_to_come_is_overdue"
@@ -94,9 +100,13 @@ class Receipt(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="receipts")
+    number = models.PositiveIntegerField(help_text="Within the purchase order: 1 for the first.")
     by = models.CharField(max_length=150, blank=True, help_text="The person who reported it.")
     reason = models.CharField(max_length=REASON_LENGTH, blank=True, help_text="What that person said about it.")
     at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["order", "number"], name="a_receipt_has_a_number_of_its_own")]
 
     def __str__(self) -> str:
         return f"Receipt {self.id} of {self.order}"
@@ -117,6 +127,43 @@ class ReceiptLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} of {self.line}"
+
+
+class RemoteReceipt(models.Model):
+    """What another system says about a purchase order that is kept there; booked once all that came before it is.
+
+    Number 3 may be told before number 2: then it waits here. Append-only: it is also the memory of what was told already.
+    """
+
+    order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="remote_receipts")
+    number = models.PositiveIntegerField(help_text="Within the purchase order: 1 for the first.")
+    receipt_id = models.UUIDField(help_text="The receipt's id, there and here.")
+    complete = models.BooleanField(help_text="Nothing more will come.")
+    booked = models.BooleanField(default=False)
+    by = models.CharField(max_length=150, help_text="The user under whose name it was told.")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["order", "number"], name="a_remote_receipt_is_told_once")]
+
+    def __str__(self) -> str:
+        return f"Number {self.number} of {self.order}"
+
+
+class RemoteReceiptLine(models.Model):
+    remote_receipt = models.ForeignKey(RemoteReceipt, on_delete=models.CASCADE, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT)
+    quantity = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["remote_receipt", "product"], name="a_remote_receipt_names_a_product_once"),
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="a_remote_receipt_line_is_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.product}"
 
 
 class PurchaseOrderChange(models.Model):

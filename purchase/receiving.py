@@ -36,6 +36,8 @@ class Outstanding:
 
 
 class NothingOutstanding(Conflict):
+    """Nothing of the purchase order is still to come."""
+
     code = "nothing_outstanding"
 
     def __init__(self, reference: str, status: Status) -> None:
@@ -48,6 +50,8 @@ class NothingOutstanding(Conflict):
 
 
 class PurchaseOrderCannotBeCancelled(Conflict):
+    """A part of the purchase order has arrived, or it has ended."""
+
     code = "purchase_order_cannot_be_cancelled"
 
     def __init__(self, reference: str, status: Status) -> None:
@@ -60,6 +64,8 @@ class PurchaseOrderCannotBeCancelled(Conflict):
 
 
 class PurchaseOrderCannotBeClosedShort(Conflict):
+    """Nothing of the purchase order has arrived, or it has ended."""
+
     code = "purchase_order_cannot_be_closed_short"
 
     def __init__(self, reference: str, status: Status) -> None:
@@ -71,6 +77,8 @@ class PurchaseOrderCannotBeClosedShort(Conflict):
 
 
 class MoreThanOrdered(Conflict):
+    """More arrived than is still to come, beyond what is tolerated."""
+
     code = "more_than_ordered"
 
     def __init__(self, reference: str, product: str, quantity: int, outstanding: int, tolerated: int) -> None:
@@ -82,6 +90,8 @@ class MoreThanOrdered(Conflict):
 
 
 class NotOnTheOrder(Conflict):
+    """Something arrived that was not ordered with this purchase order."""
+
     code = "not_on_the_order"
 
     def __init__(self, reference: str, product_id: UUID) -> None:

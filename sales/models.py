@@ -26,6 +26,9 @@ class SalesOrder(models.Model):
     delivery = models.CharField(max_length=10, choices=DeliveryChoice, default=DeliveryChoice.AUTOMATIC)
     placed_at = models.DateTimeField(default=timezone.now, db_index=True)
 
+    class Meta:
+        permissions = [("deliver_salesorder", "Can deliver sales order")]
+
     def __str__(self) -> str:
         return self.reference
 
@@ -69,6 +72,7 @@ class OrderStatus(models.Model):
         max_length=30, choices=[(state.value, state.value.replace("_", " ")) for state in State if state != State.NEW]
     )
     since = models.DateTimeField(help_text="When it entered this state.")
+    updated_at = models.DateTimeField(db_index=True, help_text="When anything of it was last changed.")
     revision = models.PositiveIntegerField(default=1, help_text="Which version of the customer's wish: 1 until it is changed.")
     request = models.PositiveIntegerField(default=0, help_text="The number of the latest question to Stock.")
     purchase_order_id = models.UUIDField(

@@ -65,6 +65,15 @@ def promises(reservation_id: UUID) -> list[Promise]:
     ]
 
 
+def held_for(reservation_ids: Collection[UUID]) -> dict[tuple[UUID, UUID], int]:
+    """How much is held, or was until it was shipped, by reservation and product."""
+    rows = ReservationLine.objects.filter(reservation__in=reservation_ids).order_by()
+    return {
+        (reservation_id, product_id): held
+        for reservation_id, product_id, held in rows.values_list("reservation", "product", "held")
+    }
+
+
 def places_in_line(reservation_id: UUID) -> dict[UUID, int]:
     """By product that a reservation lacks: 1 where it is the next to be served, apart from goods that are bought for others."""
     mine = Reservation.objects.waiting().filter(id=reservation_id).first()
@@ -93,12 +102,11 @@ def reservations_that_are(*statuses: str) -> QuerySet[Reservation, UUID]:
     return Reservation.objects.filter(status__in=chosen).values_list("id", flat=True)
 
 
-def adjusted(adjustments: Collection[UUID]) -> dict[UUID, tuple[UUID, int]]:
-    """Product and quantity of those of these adjustments that are booked."""
+def adjusted(adjustments: Collection[UUID]) -> dict[UUID, tuple[UUID, int, str]]:
+    """Product, quantity and reason of those of these adjustments that are booked."""
     rows = StockMovement.objects.filter(kind=Movement.ADJUSTED, document__in=adjustments)
-    return {
-        document: (product_id, on_hand) for document, product_id, on_hand in rows.values_list("document", "product", "on_hand")
-    }
+    fields = rows.values_list("document", "product", "on_hand", "reason")
+    return {document: (product_id, on_hand, reason) for document, product_id, on_hand, reason in fields}
 
 
 def received_with(receipt_id: UUID, product_id: UUID) -> int:
@@ -108,10 +116,10 @@ def received_with(receipt_id: UUID, product_id: UUID) -> int:
     return total or 0
 
 
-def reversed_by(reversal_id: UUID) -> tuple[UUID, UUID, int] | None:
-    """Receipt, product and quantity of a reversal that is booked."""
+def reversed_by(reversal_id: UUID) -> tuple[UUID, UUID, int, str] | None:
+    """Receipt, product, quantity and reason of a reversal that is booked."""
     row = StockMovement.objects.filter(kind=Movement.REVERSED, document=reversal_id).first()
-    return (row.corrects, row.product_id, -row.on_hand) if row and row.corrects else None
+    return (row.corrects, row.product_id, -row.on_hand, row.reason) if row and row.corrects else None
 
 
 def lines_missing() -> Iterator[tuple[UUID, UUID, int]]:

@@ -47,6 +47,7 @@ class Question(forms.Form, Generic[M]):
     done: ClassVar[str]  # before the number of rows: "Cancelled"
     logged: ClassVar[str]  # in the log of a row, before the reason: "Cancelled"
     headings: ClassVar[Sequence[str]] = ()
+    needs: ClassVar[str] = "act"  # the admin's has_act_permission, has_deliver_permission … says who may
     required_css_class = "required"
 
     def __init__(self, rows: Sequence[M], data: Any = None) -> None:
@@ -105,7 +106,7 @@ class AskingAdmin(ReadOnlyAdmin[M]):
 
     def question_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
         """The page that asks about one row."""
-        if not self.has_act_permission(request):
+        if not self._may(request, self.questions[name]):
             raise PermissionDenied
         row = self.get_object(request, unquote(object_id))
         if row is None:
@@ -127,13 +128,16 @@ class AskingAdmin(ReadOnlyAdmin[M]):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
         row = context["original"]
-        if row and self.has_act_permission(request):
+        if row:
             context["questions"] = [
                 (reverse(page_name(self.opts.label_lower, name), args=[row.pk]), question.label)
                 for name, question in self.questions.items()
-                if question.makes_sense_for(row)
+                if question.makes_sense_for(row) and self._may(request, question)
             ]
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _may(self, request: HttpRequest, question: type[Question[M]]) -> bool:
+        return bool(getattr(self, f"has_{question.needs}_permission")(request))
 
     def _ask(self, request: HttpRequest, name: str, rows: Sequence[M], *, back: str, action: str = "") -> HttpResponse | None:
         """The page with the question; None once it was answered, and what was wanted is done."""

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from rest_framework import serializers
-from rest_framework.request import Request
 
-from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
+from orderflow.api.fields import Quantity, Sku, Text
+from orderflow.catalog.quantities import ProductQuantity
 from orderflow.catalog.services import product_ids
 from orderflow.reasons import REASON_LENGTH
 
@@ -22,12 +22,19 @@ class Input(serializers.Serializer[Any]):
 
 
 class LineInput(Input):
-    sku = serializers.CharField(max_length=100)
-    quantity = serializers.IntegerField(min_value=1, max_value=LARGEST_QUANTITY)
+    sku = Sku()
+    quantity = Quantity()
 
 
-class Reason(Input):
-    reason = serializers.CharField(max_length=REASON_LENGTH, default="", allow_blank=True, help_text="It is kept in the history.")
+class LinesInput(serializers.ListSerializer[Any]):
+    """The same product twice is added up."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(child=LineInput(), allow_empty=False, **kwargs)
+
+
+class ReasonInput(Input):
+    reason = Text(max_length=REASON_LENGTH, default="", allow_blank=True, help_text="It is kept in the history.")
 
 
 class Line(TypedDict):
@@ -40,11 +47,3 @@ def product_quantities(lines: Iterable[Line]) -> list[ProductQuantity]:
     lines = list(lines)
     ids = product_ids(line["sku"] for line in lines)
     return [ProductQuantity(product_id=ids[line["sku"]], quantity=line["quantity"]) for line in lines]
-
-
-def given_reason(request: Request) -> str:
-    """The reason in a request that consists of nothing else. Raises DRF's `ValidationError`."""
-    asked = Reason(data=request.data)
-    asked.is_valid(raise_exception=True)
-    reason: str = asked.validated_data["reason"]
-    return reason

@@ -11,6 +11,8 @@ LARGEST_QUANTITY = 1_000_000_000
 
 
 class QuantityOutOfRange(Refused):
+    """A quantity, or the sum of several, is less than 1 or more than a billion."""
+
     code = "quantity_out_of_range"
 
     def __init__(self, quantity: int) -> None:
@@ -18,6 +20,8 @@ class QuantityOutOfRange(Refused):
 
 
 class NoLines(Refused):
+    """An order of nothing."""
+
     code = "no_lines"
 
     def __init__(self) -> None:

@@ -163,17 +163,16 @@ def _bought_too_much() -> Iterator[str]:
 def _not_as_asked_for() -> Iterator[str]:
     """Compares quantities by purchase order and product, leaving aside what is still on its way to Purchase."""
     asked: Counter[tuple[str, str]] = Counter()
-    never_ordered = {str(each) for each in purchase.queries.given_up_before_they_came()}
-    for _, order, _, _ in messaging.payloads_with_causes(CreatePurchaseOrder):
-        if order["purchase_order_id"] in never_ordered:
-            continue
-        asked.update({(order["purchase_order_id"], product): quantity for product, quantity in _quantities(order).items()})
-    for on_the_way in messaging.payloads_on_the_way("purchase", CreatePurchaseOrder):
-        for product in _quantities(on_the_way):
-            del asked[on_the_way["purchase_order_id"], product]
     ordered: Counter[tuple[str, str]] = Counter()
-    for purchase_order_id, product_id, _, quantity in purchase.queries.pegged_lines():
-        ordered[str(purchase_order_id), str(product_id)] += quantity
+    for order_id, product_id, _, quantity in purchase.queries.pegged_lines():
+        ordered[str(order_id), str(product_id)] += quantity
+    on_the_way = {each["purchase_order_id"] for each in messaging.payloads_on_the_way("purchase", CreatePurchaseOrder)}
+    on_the_way -= {purchase_order_id for purchase_order_id, _ in ordered}  # one that is ordered elsewhere is known here before
+    left_out = on_the_way | {str(each) for each in purchase.queries.given_up_before_they_came()}
+    for _, order, _, _ in messaging.payloads_with_causes(CreatePurchaseOrder):
+        purchase_order_id = order["purchase_order_id"]
+        if purchase_order_id not in left_out:
+            asked.update({(purchase_order_id, product): quantity for product, quantity in _quantities(order).items()})
     for key in asked.keys() | ordered.keys():
         if asked[key] != ordered[key]:
             yield f"purchase order {key[0]}, product {key[1]}: {asked[key]} asked for, {ordered[key]} ordered"

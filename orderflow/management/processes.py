@@ -28,7 +28,7 @@ def beat() -> list[str]:
 
 def web(*, address: str) -> list[str]:
     """With threads: browsers open connections to spare, and one that says nothing must not hold up the others."""
-    serving = ["--workers", "2", "--worker-class", "gthread", "--threads", "8"]
+    serving = ["--workers", "2", "--worker-class", "gthread", "--threads", "8", "--graceful-timeout", "10"]
     return [sys.executable, "-m", "gunicorn", "orderflow.wsgi", "--bind", address, *serving, "--log-level", "warning"]
 
 
@@ -38,7 +38,7 @@ def running(
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Run programs beside this one, and stop them however the block is left: by its end, an error, Ctrl-C or SIGTERM."""
     with ExitStack() as stack:
-        stack.enter_context(_terminated_like_interrupted())
+        stack.enter_context(terminated_like_interrupted())
         output = stack.enter_context(log.open("ab")) if log else None
         programs: list[subprocess.Popen[bytes]] = []
         stack.callback(lambda: _stop(programs, grace))
@@ -68,7 +68,7 @@ def _stop(programs: Sequence[subprocess.Popen[bytes]], grace: float) -> None:
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
+def terminated_like_interrupted() -> Iterator[None]:
     def interrupt(signal_number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 

@@ -7,7 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -17,20 +17,31 @@ from django.utils import timezone
 from orderflow.catalog.quantities import ProductQuantity, checked_lines
 from orderflow.database import by_id, once_more_if_taken, refuse_taken_references
 from orderflow.messaging.messages import Received, UnexpectedMessage
-from orderflow.refusals import Conflict
+from orderflow.refusals import Conflict, Refused
 from purchase.contract import CancelPurchaseOrder, CreatePurchaseOrder, PeggedQuantity, ReverseReceipt
 from purchase.models import PurchaseOrder, PurchaseOrderLine, Receipt
 from purchase.receiving import Status
-from purchase.services.work import Arrival, NoSuchPurchaseOrder, PurchaseOrderEnded, ReceiptTaken, Work, made_up_reference
+from purchase.services.work import (
+    Arrival,
+    KeptElsewhere,
+    NoSuchPurchaseOrder,
+    PurchaseOrderEnded,
+    ReceiptTaken,
+    Work,
+    made_up_reference,
+)
 
 __all__ = [
     "Arrival",
+    "ExpectedDateOutOfRange",
+    "KeptElsewhere",
     "NewPurchaseOrder",
     "NoSuchPurchaseOrder",
     "PurchaseOrderEnded",
     "PurchaseOrderTaken",
     "ReceiptTaken",
     "cancel_purchase_orders",
+    "carry_out",
     "close_short",
     "create_purchase_orders",
     "expect_goods",
@@ -39,6 +50,7 @@ __all__ = [
     "take",
 ]
 
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # what is beyond was mistyped
 MARKED_AT_ONCE = 500  # purchase orders that are marked overdue in one transaction
 
 PeggedLines = dict[tuple[UUID, UUID | None], int]  # quantities by product and peg
@@ -52,13 +64,27 @@ class NewPurchaseOrder:
     id: UUID = field(default_factory=uuid.uuid4)
     reference: str = ""
     expected_at: datetime | None = None
+    elsewhere: bool = False
 
 
 class PurchaseOrderTaken(Conflict):
+    """The id or the reference belongs to another purchase order."""
+
     code = "purchase_order_taken"
 
     def __init__(self, what: str) -> None:
         super().__init__(f"There is another purchase order with the {what}. Nothing was ordered: choose a different one.")
+
+
+class ExpectedDateOutOfRange(Refused):
+    """Goods expected in another century."""
+
+    code = "expected_date_out_of_range"
+
+    def __init__(self, expected_at: datetime) -> None:
+        super().__init__(
+            f"Goods are expected between {EARLIEST:%Y} and {LATEST:%Y}, not on {expected_at:%Y-%m-%d}. Is the year right?"
+        )
 
 
 @once_more_if_taken
@@ -66,11 +92,13 @@ def create_purchase_orders(orders: Sequence[NewPurchaseOrder], *, by: str = "") 
     """Order from suppliers, all or none. An order whose id exists with the same lines is the same order.
 
     One whose id was given up before it came stays cancelled. Raises `PurchaseOrderTaken` for an id or a reference that belongs
-    to another one, `NoLines`, `QuantityOutOfRange`.
+    to another one, `NoLines`, `QuantityOutOfRange`, `ExpectedDateOutOfRange`.
     """
+    for each in orders:
+        _check_date(each.expected_at)
     distinct = by_id(orders, PurchaseOrderTaken)
     lines = {order.id: _checked(order.lines) for order in distinct.values()}
-    known = _created_before(lines)
+    known = _created_before(distinct, lines)
     new = {order.id: _new_row(order, by) for order in distinct.values() if order.id not in known}
     _insert(new, lines)
     return [known.get(order.id) or new[order.id] for order in orders]
@@ -112,8 +140,9 @@ def close_short(purchase_order_ids: Collection[UUID], *, by: str, reason: str = 
 def expect_goods(purchase_order_id: UUID, expected_at: datetime, *, by: str, reason: str = "") -> int:
     """The goods are expected then, and not overdue until then. Returns whether that is news (1, or 0).
 
-    Locks the purchase order. Raises `PurchaseOrderEnded`, `NoSuchPurchaseOrder`, `ReasonTooLong`.
+    Locks the purchase order. Raises `ExpectedDateOutOfRange`, `PurchaseOrderEnded`, `NoSuchPurchaseOrder`, `ReasonTooLong`.
     """
+    _check_date(expected_at)
     work = Work(PurchaseOrder.objects.filter(id=purchase_order_id).locked(), by=by, reason=reason)
     work.expect(work.order(purchase_order_id), expected_at)
     return work.save()
@@ -140,7 +169,17 @@ def take(batch: Sequence[Received]) -> None:
         if not isinstance(received.message, CreatePurchaseOrder | CancelPurchaseOrder | ReverseReceipt):
             raise UnexpectedMessage(f"Purchase does not handle {type(received.message).__name__}.")
     commands = [received.message for received in batch]
-    new = [command for command in commands if isinstance(command, CreatePurchaseOrder)]
+    about = [each.purchase_order_id for each in commands if isinstance(each, CreatePurchaseOrder | CancelPurchaseOrder)]
+    for elsewhere in PurchaseOrder.objects.filter(id__in=about, elsewhere=True)[:1]:
+        raise UnexpectedMessage(
+            f"Purchase order {elsewhere} is kept by another system. Set ORDERFLOW_PURCHASE_URL as it was, and replay this."
+        )
+    carry_out(batch)
+
+
+def carry_out(batch: Sequence[Received]) -> None:
+    """`take`, wherever the purchase orders are kept."""
+    new = [received.message for received in batch if isinstance(received.message, CreatePurchaseOrder)]
     create_purchase_orders([NewPurchaseOrder(id=command.purchase_order_id, lines=command.lines) for command in new])
     _change([received for received in batch if not isinstance(received.message, CreatePurchaseOrder)])
 
@@ -172,6 +211,11 @@ def _change(batch: Sequence[Received]) -> None:
     work.save()
 
 
+def _check_date(expected_at: datetime | None) -> None:
+    if expected_at is not None and not EARLIEST <= expected_at < LATEST:
+        raise ExpectedDateOutOfRange(expected_at)
+
+
 def _checked(lines: Sequence[PeggedQuantity]) -> PeggedLines:
     checked_lines(ProductQuantity(product_id=line.product_id, quantity=line.quantity) for line in lines)
     quantities: Counter[tuple[UUID, UUID | None]] = Counter()
@@ -180,18 +224,22 @@ def _checked(lines: Sequence[PeggedQuantity]) -> PeggedLines:
     return dict(quantities)
 
 
-def _created_before(lines: Mapping[UUID, PeggedLines]) -> dict[UUID, PurchaseOrder]:
-    known = PurchaseOrder.objects.prefetch_related("lines").in_bulk(lines)
+def _created_before(orders: Mapping[UUID, NewPurchaseOrder], lines: Mapping[UUID, PeggedLines]) -> dict[UUID, PurchaseOrder]:
+    """What was made up for want of being given does not count, nor the expected date, which may have been changed since."""
+    known = PurchaseOrder.objects.prefetch_related("lines").in_bulk(orders)
     for order_id, row in known.items():
         ordered = {(line.product_id, line.bought_for): line.quantity for line in row.lines.all()}
         given_up = row.status == Status.CANCELLED and not ordered
-        if not given_up and ordered != lines[order_id]:
+        same = ordered == lines[order_id] and (orders[order_id].reference or row.reference) == row.reference
+        if not given_up and not same:
             raise PurchaseOrderTaken(f"id {order_id}")
     return known
 
 
 def _insert(orders: Mapping[UUID, PurchaseOrder], lines: Mapping[UUID, PeggedLines]) -> None:
-    refuse_taken_references([order.reference for order in orders.values()], PurchaseOrder.objects.all(), PurchaseOrderTaken)
+    # One of ours that was inserted since we looked is not another one: the insert will meet it, and we shall look again.
+    others = PurchaseOrder.objects.exclude(id__in=orders)  # which are new
+    refuse_taken_references([order.reference for order in orders.values()], others, PurchaseOrderTaken)
     PurchaseOrder.objects.bulk_create(sorted(orders.values(), key=lambda order: order.reference))  # inserts wait for each other
     PurchaseOrderLine.objects.bulk_create(
         PurchaseOrderLine(order_id=order_id, product_id=product_id, quantity=quantity, bought_for=bought_for)
@@ -208,4 +256,5 @@ def _new_row(order: NewPurchaseOrder, by: str) -> PurchaseOrder:
         ordered_at=now,
         expected_at=order.expected_at or now + settings.ORDERFLOW_LEAD_TIME,
         by=by,
+        elsewhere=order.elsewhere,
     )

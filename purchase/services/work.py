@@ -39,6 +39,8 @@ class Arrival:
 
 
 class NoSuchPurchaseOrder(NotFound):
+    """There is no purchase order with this id."""
+
     code = "no_such_purchase_order"
 
     def __init__(self, purchase_order_id: UUID) -> None:
@@ -46,6 +48,8 @@ class NoSuchPurchaseOrder(NotFound):
 
 
 class ReceiptTaken(Conflict):
+    """The id belongs to another receipt."""
+
     code = "receipt_taken"
 
     def __init__(self, receipt_id: UUID) -> None:
@@ -53,6 +57,8 @@ class ReceiptTaken(Conflict):
 
 
 class PurchaseOrderEnded(Conflict):
+    """The purchase order has ended: nothing of it is expected any more."""
+
     code = "purchase_order_ended"
 
     def __init__(self, order: PurchaseOrder) -> None:
@@ -60,6 +66,26 @@ class PurchaseOrderEnded(Conflict):
             f"Purchase order {order} is {order.get_status_display()}: nothing of it is expected any more. "
             "Order again what is needed."
         )
+
+
+class KeptElsewhere(Conflict):
+    """The purchase order is ordered and received by another system."""
+
+    code = "kept_elsewhere"
+
+    def __init__(self, order: PurchaseOrder) -> None:
+        super().__init__(
+            f"Purchase order {order} is kept by another system, which says here what becomes of it. "
+            "Receive, cancel or close it there."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A receipt that another system has told of, to be booked."""
+
+    arrival: Arrival
+    complete: bool
 
 
 class Work:
@@ -103,21 +129,43 @@ class Work:
             raise NoSuchPurchaseOrder(purchase_order_id)
         return self.orders[purchase_order_id]
 
+    def _kept_here(self, purchase_order_id: UUID) -> PurchaseOrder:
+        order = self.order(purchase_order_id)
+        if order.elsewhere:
+            raise KeptElsewhere(order)
+        return order
+
     def receive(self, arrival: Arrival) -> Receipt:
-        order = self.order(arrival.purchase_order_id)
+        order = self._kept_here(arrival.purchase_order_id)
         arrived = _by_product(arrival.lines)
         if arrival.id in self._receipts:
             return self._as_before(arrival, arrived)
+        return self._book(order, arrival.id, arrived, tolerance=settings.ORDERFLOW_OVER_RECEIPT)
+
+    def receive_as_told(self, told: Told) -> None:
+        """What another system says has arrived has arrived: it may be as much more than ordered as can be stored."""
+        order = self.order(told.arrival.purchase_order_id)
+        if told.arrival.lines:
+            if told.arrival.id in self._receipts:
+                raise ReceiptTaken(told.arrival.id)
+            self._book(order, told.arrival.id, _by_product(told.arrival.lines), tolerance=100)
+        if told.complete and order.status == Status.OPEN:
+            self._end(order, Act.CANCEL, "cancelled by the system that keeps it", PurchaseOrderCancelled)
+        elif told.complete and order.status == Status.PARTIALLY_RECEIVED:
+            self._end(order, Act.CLOSE_SHORT, "closed short by the system that keeps it", PurchaseOrderClosedShort)
+
+    def _book(self, order: PurchaseOrder, receipt_id: UUID, arrived: Mapping[UUID, int] | None, *, tolerance: int) -> Receipt:
         lines = self._lines[order.id]
         status, falls = receive(
             Status(order.status),
             [_outstanding(line) for line in lines],
             arrived,
             reference=order.reference,
-            tolerance=settings.ORDERFLOW_OVER_RECEIPT,
+            tolerance=tolerance,
         )
         self._set_status(order, status)
-        receipt = Receipt(id=arrival.id, order=order, by=self._by, reason=self._reason, at=self._now)
+        order.receipt_count += 1
+        receipt = Receipt(id=receipt_id, order=order, number=order.receipt_count, by=self._by, reason=self._reason, at=self._now)
         self._new_receipts.append(receipt)
         self._receipts[receipt.id] = receipt
         filled = [(line, quantity) for line, quantity in zip(lines, falls, strict=True) if quantity]
@@ -130,6 +178,7 @@ class Work:
         return receipt
 
     def cancel(self, order: PurchaseOrder) -> None:
+        self._kept_here(order.id)
         self._end(order, Act.CANCEL, "cancelled", PurchaseOrderCancelled)
 
     def give_up(self, purchase_order_id: UUID) -> None:
@@ -151,6 +200,7 @@ class Work:
             self._note(order, order.status, "kept: a part has arrived, though whoever had it ordered does not need it any more")
 
     def close_short(self, order: PurchaseOrder) -> None:
+        self._kept_here(order.id)
         self._end(order, Act.CLOSE_SHORT, "closed short: the rest will not come", PurchaseOrderClosedShort)
 
     def expect(self, order: PurchaseOrder, expected_at: datetime) -> None:
@@ -187,13 +237,15 @@ class Work:
         self._set_status(order, after_reversal(Status(before), [_outstanding(line) for line in self._lines[order.id]]))
         if order.status == Status.OPEN and order.given_up:  # so nothing of it had arrived after all
             self._set_status(order, Status.CANCELLED)
-            self._tell(PurchaseOrderCancelled(purchase_order_id=order.id))
+            self._tell(PurchaseOrderCancelled(purchase_order_id=order.id, number=order.receipt_count + 1))
         what = f"{reversal.product.quantity:,} of receipt {receipt.id} reversed"
         self._note(order, before, what, by=reversal.by, reason=reversal.reason)
 
     def save(self) -> int:
         """Write what was done; returns how many purchase orders it changed."""
-        save_rows(list(self._changed.values()), ["status", "expected_at", "overdue", "given_up"])
+        for order in self._changed.values():
+            order.updated_at = self._now
+        save_rows(list(self._changed.values()), ["status", "updated_at", "expected_at", "overdue", "given_up", "receipt_count"])
         save_rows(list(self._changed_lines.values()), ["received"])
         Receipt.objects.bulk_create(self._new_receipts)
         ReceiptLine.objects.bulk_create(self._new_receipt_lines)
@@ -207,7 +259,8 @@ class Work:
         contents: Counter[UUID] = Counter()
         for row in self._contents[arrival.id]:
             contents[row.line.product_id] += row.quantity
-        if known.order_id != arrival.purchase_order_id or (arrived is not None and arrived != contents):
+        same = (known.order_id, known.reason) == (arrival.purchase_order_id, self._reason)
+        if not same or (arrived is not None and arrived != contents):
             raise ReceiptTaken(arrival.id)
         return known
 
@@ -218,7 +271,7 @@ class Work:
         if after != before:
             self._set_status(order, after)
             self._note(order, before, what)
-            self._tell(news(purchase_order_id=order.id))
+            self._tell(news(purchase_order_id=order.id, number=order.receipt_count + 1))
 
     def _count(self, line: PurchaseOrderLine, quantity: int) -> None:
         line.received += quantity
@@ -248,7 +301,7 @@ class Work:
 
 
 def made_up_reference(purchase_order_id: UUID) -> str:
-    return f"PO-{purchase_order_id.hex[:16]}"
+    return f"PO-{purchase_order_id.hex}"
 
 
 def _outstanding(line: PurchaseOrderLine) -> Outstanding:
@@ -267,4 +320,5 @@ def _goods_received(receipt: Receipt, filled: Sequence[tuple[PurchaseOrderLine, 
             PeggedQuantity(product_id=line.product_id, quantity=quantity, bought_for=line.bought_for) for line, quantity in filled
         ),
         complete=complete,
+        number=receipt.number,
     )

@@ -104,7 +104,10 @@ class SalesOrderAdmin(AskingAdmin[SalesOrder], AddedByService[SalesOrder]):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, str | list[str]]:
         return {"delivery": settings.ORDERFLOW_DELIVERY, **super().get_changeform_initial_data(request)}
 
-    @admin.action(description="Deliver", permissions=["act"])
+    def has_deliver_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("sales.deliver_salesorder")
+
+    @admin.action(description="Deliver", permissions=["deliver"])
     def deliver(self, request: HttpRequest, orders: QuerySet[SalesOrder]) -> None:
         chosen, by = list(orders), request.user.get_username()
         self.carry_out(

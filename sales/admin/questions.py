@@ -20,6 +20,7 @@ ENDED = (State.DELIVERED, State.CANCELLED)
 
 class DeliverOrders(Question[SalesOrder]):
     label, done, logged = "Deliver", "Delivered", "Delivered"
+    needs = "deliver"
 
     @classmethod
     def makes_sense_for(cls, row: SalesOrder) -> bool:

@@ -158,6 +158,8 @@ class Decision:
 
 
 class OrderCannotBeDelivered(Conflict):
+    """The sales order is not deliverable yet, or was cancelled."""
+
     code = "order_cannot_be_delivered"
 
     def __init__(self, reference: str, state: State) -> None:
@@ -170,6 +172,8 @@ class OrderCannotBeDelivered(Conflict):
 
 
 class OrderCannotBeCancelled(Conflict):
+    """The sales order was delivered."""
+
     code = "order_cannot_be_cancelled"
 
     def __init__(self, reference: str) -> None:
@@ -180,6 +184,8 @@ class OrderCannotBeCancelled(Conflict):
 
 
 class OrderCannotBeChanged(Conflict):
+    """The sales order was delivered or cancelled."""
+
     code = "order_cannot_be_changed"
 
     def __init__(self, reference: str, state: State) -> None:
@@ -187,6 +193,8 @@ class OrderCannotBeChanged(Conflict):
 
 
 class NothingToTryAgain(Conflict):
+    """The sales order does not wait for Stock's answer."""
+
     code = "nothing_to_try_again"
 
     def __init__(self, reference: str, state: State) -> None:

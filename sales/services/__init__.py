@@ -3,10 +3,7 @@
 People place, deliver, cancel and change them, or have it tried again; messages and the clock advance their processes.
 """
 
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -15,12 +12,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from orderflow.catalog.quantities import ProductQuantity, checked_lines
-from orderflow.database import by_id, once_more_if_taken, refuse_taken_references, save_rows
-from orderflow.messaging.messages import Message, Received, UnexpectedMessage, from_payload, type_name
+from orderflow.database import once_more_if_taken, save_rows
+from orderflow.messaging.messages import Message, Received, UnexpectedMessage
 from orderflow.messaging.publishing import Outgoing, publish
-from orderflow.messaging.queries import first_payload
 from orderflow.reasons import checked_reason
-from orderflow.refusals import Conflict
+from orderflow.refusals import Conflict, Refused
 from purchase.contract import (
     GoodsReceived,
     PurchaseOrderCancelled,
@@ -31,6 +27,7 @@ from purchase.contract import (
 from sales.contract import SalesOrderCreated
 from sales.models import OrderPurchase, OrderStatus, SalesOrder, SalesOrderLine
 from sales.process_manager import Cancel, Change, Deliver, LimitPassed, RetryReservation, State, TryAgain
+from sales.services.placing import NewOrder, OrderTaken, Placing
 from sales.services.work import Lines, NoSuchOrder, Work
 from stock.contract import ReservationAccepted, ReservationRejected
 
@@ -44,6 +41,7 @@ __all__ = [
     "change_order",
     "deliver_orders",
     "mark_overdue",
+    "place_each",
     "place_orders",
     "try_again",
 ]
@@ -51,27 +49,9 @@ __all__ = [
 MARKED_AT_ONCE = 500  # orders that are marked overdue in one transaction
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewOrder:
-    """A sales order to place. What is not given is made up: an id, a reference from it, the time, the default delivery."""
-
-    lines: Sequence[ProductQuantity]
-    id: UUID = field(default_factory=uuid.uuid4)
-    reference: str = ""
-    customer: str = ""
-    priority: int = 0
-    delivery: str = ""
-    placed_at: datetime = field(default_factory=timezone.now)
-
-
-class OrderTaken(Conflict):
-    code = "order_taken"
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"There is another sales order with the {what}. Nothing was placed: choose a different one.")
-
-
 class OrderWasChanged(Conflict):
+    """The sales order was changed since you looked at the revision that you named."""
+
     code = "order_was_changed"
 
     def __init__(self, reference: str, revision: int) -> None:
@@ -80,25 +60,37 @@ class OrderWasChanged(Conflict):
         )
 
 
-@once_more_if_taken
+@transaction.atomic
 def place_orders(orders: Sequence[NewOrder], *, by: str = "") -> list[SalesOrder]:
     """Accept sales orders, all or none, and set their processes going.
 
     An order whose id exists with the same content is the same order: it is returned as it is. Raises `OrderTaken` for an id or
     a reference that belongs to another one, `NoLines`, `QuantityOutOfRange`.
     """
-    distinct = by_id(orders, OrderTaken)
-    lines = {order.id: checked_lines(order.lines) for order in distinct.values()}
-    known = _placed_before(distinct, lines)
-    placed = {order.id: _new_row(order) for order in distinct.values() if order.id not in known}
-    _insert(placed, lines)
-    created = [SalesOrderCreated(sales_order_id=row.id, reference=row.reference, lines=lines[row.id]) for row in placed.values()]
+    placed = []
+    for outcome in place_each(orders, by=by):
+        if isinstance(outcome, Refused):
+            raise outcome
+        placed.append(outcome)
+    return placed
+
+
+@once_more_if_taken
+def place_each(orders: Sequence[NewOrder], *, by: str = "") -> list[SalesOrder | Refused]:
+    """Accept each of these sales orders or refuse it, in this order, for the reasons for which `place_orders` raises."""
+    placing = Placing(orders)
+    outcomes = [placing.outcome(order) for order in orders]
+    placing.insert()
+    created = [
+        SalesOrderCreated(sales_order_id=row.id, reference=row.reference, lines=placing.lines[row.id])
+        for row in placing.placed.values()
+    ]
     message_ids = publish([Outgoing(message=event) for event in created])
-    work = Work([OrderStatus(order=row, state=State.NEW) for row in placed.values()], lines=lines)
+    work = Work([OrderStatus(order=row, state=State.NEW) for row in placing.placed.values()], lines=placing.lines)
     for message_id, event in zip(message_ids, created, strict=True):
         work.apply(event.sales_order_id, event, message_id=message_id, by=by)
     work.save()
-    return [known.get(order.id) or placed[order.id] for order in orders]
+    return outcomes
 
 
 def deliver_orders(sales_order_ids: Collection[UUID], *, by: str, reason: str = "") -> int:
@@ -192,53 +184,6 @@ def _decide(sales_order_ids: Collection[UUID], wish: Callable[[SalesOrder], obje
     for sales_order_id in dict.fromkeys(sales_order_ids):
         work.apply(sales_order_id, wish(work.status(sales_order_id).order), by=by, reason=reason)
     return work.save()
-
-
-# -- placing --------------------------------------------------------------------------------------------------------------
-
-
-def _placed_before(orders: Mapping[UUID, NewOrder], lines: Mapping[UUID, Lines]) -> dict[UUID, SalesOrder]:
-    known = SalesOrder.objects.select_related("status").prefetch_related("lines").in_bulk(orders)
-    for order_id, row in known.items():
-        if not _is_the_same(row, orders[order_id], lines[order_id]):
-            raise OrderTaken(f"id {order_id}")
-    return known
-
-
-def _is_the_same(row: SalesOrder, order: NewOrder, lines: Lines) -> bool:
-    """What was made up for want of being given does not count, nor what was changed since."""
-    given = (order.reference or row.reference, order.customer, order.priority, order.delivery or row.delivery)
-    return set(lines) == _first_lines(row) and given == (row.reference, row.customer, row.priority, row.delivery)
-
-
-def _first_lines(row: SalesOrder) -> set[ProductQuantity]:
-    """What was wanted when the order was placed."""
-    if row.status.revision == 1:
-        return set(row.ordered())
-    created = from_payload(type_name(SalesOrderCreated), first_payload(SalesOrderCreated, row.id))
-    assert isinstance(created, SalesOrderCreated)
-    return set(created.lines)
-
-
-def _new_row(order: NewOrder) -> SalesOrder:
-    return SalesOrder(
-        id=order.id,
-        reference=order.reference or f"SO-{order.id.hex[:16]}",
-        customer=order.customer,
-        priority=order.priority,
-        delivery=order.delivery or settings.ORDERFLOW_DELIVERY,
-        placed_at=order.placed_at,
-    )
-
-
-def _insert(orders: Mapping[UUID, SalesOrder], lines: Mapping[UUID, Lines]) -> None:
-    refuse_taken_references([order.reference for order in orders.values()], SalesOrder.objects.all(), OrderTaken)
-    SalesOrder.objects.bulk_create(sorted(orders.values(), key=lambda order: order.reference))  # inserts wait for each other
-    SalesOrderLine.objects.bulk_create(
-        SalesOrderLine(order_id=order_id, product_id=line.product_id, quantity=line.quantity)
-        for order_id in orders
-        for line in lines[order_id]
-    )
 
 
 # -- changing -------------------------------------------------------------------------------------------------------------

@@ -28,8 +28,22 @@ STOCK = "stock"  # the consumer that retries wait for
 
 Lines = tuple[ProductQuantity, ...]
 
+_REMEMBERED = [
+    "state",
+    "since",
+    "updated_at",
+    "revision",
+    "request",
+    "purchase_order_id",
+    "times_bought",
+    "needs_attention",
+    "overdue",
+]
+
 
 class NoSuchOrder(NotFound):
+    """There is no sales order with this id."""
+
     code = "no_such_order"
 
     def __init__(self, sales_order_id: UUID) -> None:
@@ -110,8 +124,7 @@ class Work:
 
     def save(self) -> int:
         """Write what was decided; returns how many processes it changed."""
-        fields = ["state", "since", "revision", "request", "purchase_order_id", "times_bought", "needs_attention", "overdue"]
-        save_rows(list(self._changed.values()), fields)
+        save_rows(list(self._changed.values()), _REMEMBERED)
         save_rows(list(self._changed_purchases.values()), ["late", "closed_by"])
         OrderPurchaseLine.objects.bulk_create(self._new_purchase_lines)
         OrderStatusChange.objects.bulk_create(self._history)
@@ -162,6 +175,7 @@ class Work:
 
     def _remember_status(self, process: Process, *, moved: bool) -> None:
         status = self.statuses[process.sales_order_id]
+        status.updated_at = self.now
         if moved:
             status.since = self.now
         status.state = process.state

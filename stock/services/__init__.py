@@ -7,6 +7,7 @@ from uuid import UUID
 from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity, checked_lines
 from orderflow.database import once_more_if_taken
 from orderflow.messaging.messages import Message, Received, UnexpectedMessage
+from orderflow.reasons import checked_reason
 from orderflow.refusals import Conflict, Refused
 from purchase.contract import GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort
 from stock.contract import MakeReservation, ReleaseReservation, ShipReservation
@@ -31,6 +32,8 @@ __all__ = [
 
 
 class AdjustmentOutOfRange(Refused):
+    """An adjustment of nothing, or of more than a billion."""
+
     code = "adjustment_out_of_range"
 
     def __init__(self, quantity: int) -> None:
@@ -38,6 +41,8 @@ class AdjustmentOutOfRange(Refused):
 
 
 class AdjustmentTaken(Conflict):
+    """The id belongs to another adjustment."""
+
     code = "adjustment_taken"
 
     def __init__(self, adjustment_id: UUID) -> None:
@@ -45,6 +50,8 @@ class AdjustmentTaken(Conflict):
 
 
 class MoreThanReceived(Conflict):
+    """More is to be reversed than came with the receipt."""
+
     code = "more_than_received"
 
     def __init__(self, receipt_id: UUID, booked: int, quantity: int) -> None:
@@ -56,6 +63,8 @@ class MoreThanReceived(Conflict):
 
 
 class ReversalTaken(Conflict):
+    """The id belongs to another reversal."""
+
     code = "reversal_taken"
 
     def __init__(self, reversal_id: UUID) -> None:
@@ -78,9 +87,9 @@ def adjust_stock(adjustments: Sequence[Adjustment], *, by: str) -> list[UUID]:
     for each in adjustments:
         if each.id not in booked:
             work.adjust(each)
-            booked[each.id] = each.product_id, each.quantity
+            booked[each.id] = each.product_id, each.quantity, checked_reason(each.reason)
             new.append(each.id)
-        elif booked[each.id] != (each.product_id, each.quantity):
+        elif booked[each.id] != (each.product_id, each.quantity, checked_reason(each.reason)):
             raise AdjustmentTaken(each.id)
     work.save()
     return new
@@ -96,7 +105,7 @@ def reverse_receipt(reversal: Reversal, *, by: str) -> None:
     checked_lines([ProductQuantity(product_id=reversal.product_id, quantity=reversal.quantity)])
     work = Work(products={reversal.product_id}, increases={}, by=by)
     before = reversed_by(reversal.id)
-    if before == (reversal.receipt_id, reversal.product_id, reversal.quantity):
+    if before == (reversal.receipt_id, reversal.product_id, reversal.quantity, checked_reason(reversal.reason)):
         return
     if before:
         raise ReversalTaken(reversal.id)

@@ -35,6 +35,8 @@ class Reversal:
 
 
 class NotEnoughAvailable(Conflict):
+    """More is to be taken off the shelf than lies there unpromised."""
+
     code = "not_enough_available"
 
     def __init__(self, balance: Balance, quantity: int) -> None:
@@ -46,6 +48,8 @@ class NotEnoughAvailable(Conflict):
 
 
 class GoodsPromisedOrGone(Conflict):
+    """What is to be reversed is promised to somebody, or was shipped."""
+
     code = "goods_promised_or_gone"
 
     def __init__(self, balance: Balance, quantity: int) -> None:

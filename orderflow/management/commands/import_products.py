@@ -118,7 +118,7 @@ def _without_other_opening_stock(products: Sequence[_Listed], bad: BadRows) -> l
 def _booked(skus: Collection[str]) -> dict[str, int]:
     """The opening stock that was booked before, by SKU."""
     sku_of = {_opening_id(product_id): sku for sku, product_id in product_ids(skus, unknown_ok=True).items()}
-    return {sku_of[opening]: on_hand for opening, (_, on_hand) in adjusted(sku_of).items()}
+    return {sku_of[opening]: on_hand for opening, (_, on_hand, _) in adjusted(sku_of).items()}
 
 
 def _import(products: Sequence[_Listed]) -> _New:

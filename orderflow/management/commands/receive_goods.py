@@ -47,7 +47,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{counted(units, 'unit')} received, of {counted(orders, 'purchase order')}.")
 
     def _all_open(self) -> Iterator[list[Receipt]]:
-        ids = list(PurchaseOrder.objects.open().order_by("ordered_at", "id").values_list("id", flat=True))
+        ids = list(PurchaseOrder.objects.open().filter(elsewhere=False).order_by("ordered_at", "id").values_list("id", flat=True))
         for batch in in_batches(ids, BATCH, "Purchase orders received", self.stderr):
             yield _still_open(batch)
 
