@@ -23,14 +23,19 @@ def test_a_command_is_carried_out_by_the_context_that_owns_it() -> None:
             assert consumers_of(message) == [name.split(".")[0]]
 
 
+def test_the_feed_hears_every_event_and_no_command() -> None:
+    for message in PUBLISHED.values():
+        assert ("feed" in consumers_of(message)) == issubclass(message, Event)
+
+
 def test_no_context_listens_to_its_own_events() -> None:
     for name, message in PUBLISHED.items():
         if issubclass(message, Event):
             assert name.split(".")[0] not in consumers_of(message)
 
 
-def test_every_context_is_a_consumer() -> None:
-    assert {subscription.consumer for subscription in subscriptions()} == CONTEXTS
+def test_every_context_is_a_consumer_and_so_is_the_feed() -> None:
+    assert {subscription.consumer for subscription in subscriptions()} == CONTEXTS | {"feed"}
 
 
 def test_no_foreign_key_leads_from_one_context_to_another() -> None:

@@ -3,6 +3,8 @@
 `python -m tests.test_docs` writes them anew.
 """
 
+import importlib
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -11,12 +13,16 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from orderflow.api.problems import status_of
+from orderflow.api.schema import GENERAL, refusals
 from purchase.receiving import TABLE as PURCHASE_TABLE
 from purchase.receiving import Act, Status
 from sales.process_manager import SECTIONS, TABLE, State, as_text
+from tests.rest.addresses import addresses
 
+GROUPS = importlib.import_module("orderflow.migrations.0001_groups").GROUPS
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "docs/process.md"]
+DOCUMENTS = ["README.md", "docs/process.md", "docs/rest.md"]
 PART = re.compile(r"(<!-- generated: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 LIMITS = {  # the setting that limits the stay in a state
@@ -41,6 +47,10 @@ def part(name: str) -> str:
         return _table(["", "state", "it is overdue after (setting)"], _states())
     if name == "purchase orders":
         return _table(["", *(_words(status) for status in Status)], _purchase_orders())
+    if name == "problem codes":
+        return _table(["code", "status", "what has happened"], _problem_codes())
+    if name == "who may what":
+        return _table(["", *GROUPS, "the permission"], _who_may_what())
     rows = [row for row in TABLE if row.enters] if name == "what moves an order on" else SECTIONS[name]
     return _table(["state", "on", "next", "does"], as_text(rows))
 
@@ -63,6 +73,19 @@ def _outcome(act: Act, before: Status, after: object) -> str:
     if act == Act.RECEIVE:
         return f"{_words(after)}, or received"
     return "stays" if after == before else _words(after)
+
+
+def _problem_codes() -> Iterator[list[str]]:
+    importlib.import_module("orderflow.urls")  # and so everything that can refuse something
+    refused = {each.code: (int(status_of(each)), str(inspect.getdoc(each)).splitlines()[0]) for each in refusals()}
+    for code, (status, what) in sorted({**GENERAL, **refused}.items()):
+        yield [f"`{code}`", str(status), what]
+
+
+def _who_may_what() -> Iterator[list[str]]:
+    for method, path, needed in addresses():
+        marks = ["✓" if needed is None or needed in permissions else "" for permissions in GROUPS.values()]
+        yield [f"`{method} {path}`", *marks, f"`{needed}`" if needed else "whoever is known"]
 
 
 def _duration(limit: timedelta) -> str:

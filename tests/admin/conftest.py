@@ -18,6 +18,7 @@ from orderflow.messaging.publishing import Outgoing, publish
 from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder
 from purchase.services import Arrival, NewPurchaseOrder, close_short, create_purchase_orders, receive_goods
+from purchase.services.elsewhere import RemoteReport, take_remote_receipt
 from sales.models import OrderStatus, SalesOrder
 from sales.services import NewOrder, place_orders
 from stock.contract import ShipReservation
@@ -27,7 +28,7 @@ from tests.conftest import lines, product, settle
 Line = tuple[UUID | str, object]  # a product and a quantity, as somebody gives them
 
 NOTHING_TO_DO = "Nothing was to be done: it was so before."
-OUR_APPS = {"catalog", "messaging", "sales", "stock", "purchase"}
+OUR_APPS = {"catalog", "messaging", "feed", "sales", "stock", "purchase"}
 OUR_MODELS = sorted(
     (model for model in admin.site._registry if model._meta.app_label in OUR_APPS), key=lambda model: model._meta.label
 )
@@ -88,7 +89,9 @@ def place(*, delivery: str = "automatic", reference: str = "", **quantities: int
 
 
 def receive_everything_open() -> None:
-    receive_goods([Arrival(purchase_order_id=order.id) for order in PurchaseOrder.objects.open()], by="anna")
+    receive_goods(
+        [Arrival(purchase_order_id=order.id) for order in PurchaseOrder.objects.open().filter(elsewhere=False)], by="anna"
+    )
 
 
 def dead_letter_about(order: SalesOrder) -> None:
@@ -114,6 +117,7 @@ def business(turns: int) -> None:
         settle()
         dead_letter_about(waiting)
         closed_short_after_a_reversal()
+        told_of_by_another_system()
 
 
 def closed_short_after_a_reversal() -> None:
@@ -124,6 +128,15 @@ def closed_short_after_a_reversal() -> None:
     settle()
     reverse_receipt(Reversal(receipt_id=receipt.id, product_id=lamps.product_id, quantity=1, reason="miscounted"), by="anna")
     close_short([order.id], by="anna", reason="sold out")
+    settle()
+
+
+def told_of_by_another_system() -> None:
+    """Of three lamps one has arrived where the purchase order is kept."""
+    lamps = PeggedQuantity(product_id=product("lamp"), quantity=3)
+    [order] = create_purchase_orders([NewPurchaseOrder(lines=[lamps], elsewhere=True)])
+    report = RemoteReport(purchase_order_id=order.id, number=1, id=uuid4(), lines=lines(lamp=1), complete=False)
+    take_remote_receipt(report, by="relay")
     settle()
 
 

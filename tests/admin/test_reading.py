@@ -61,7 +61,7 @@ def test_every_model_is_listed_and_searchable(owner: Client, company: None) -> N
         (Reservation, "the sales order", 1),
         (StockMovement, "the sales order", 2),
         (StoredMessage, "the sales order", 5),
-        (StoredMessage, "goodsrec", 3),
+        (StoredMessage, "goodsrec", 4),
         (StoredMessage, "1", 1),
         (Delivery, "the sales order", 1),
         (Delivery, "cannot be shipped", 1),

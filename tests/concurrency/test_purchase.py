@@ -1,7 +1,9 @@
 """Two at once on Purchase's orders: receipts reported twice, more of them than was ordered, and orders that end meanwhile."""
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -106,10 +108,23 @@ def test_all_that_is_outstanding_is_received_once() -> None:
     assert (received(), announced(GoodsReceived)) == (3, 1)
 
 
+def without_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers of receipts, which are counted under the lock, would keep two of them apart as well."""
+    numbers, original = itertools.count(1000), Receipt.__init__
+
+    def number_it_somehow(receipt: Receipt, *args: Any, **fields: Any) -> None:
+        if "number" in fields:
+            fields["number"] = next(numbers)
+        original(receipt, *args, **fields)
+
+    monkeypatch.setattr(Receipt, "__init__", number_it_somehow)
+
+
 @pytest.mark.parametrize("chairs", [2, None])
 def test_without_the_lock_more_is_received_than_was_ordered(monkeypatch: pytest.MonkeyPatch, chairs: int | None) -> None:
     order = ordered(chair=3)
     without_locks(monkeypatch, PurchaseOrderQuerySet)
+    without_numbers(monkeypatch)
 
     reported = meet(receiving(order, chairs), receiving(order, chairs), at=WRITING)
 

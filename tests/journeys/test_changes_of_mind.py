@@ -185,7 +185,7 @@ def test_what_will_not_come_is_bought_again_once_and_exactly(worker: Workshop) -
 
 
 def test_nothing_is_bought_again_until_stock_has_booked_what_did_come(workshop: Workshop) -> None:
-    workshop.start(processes.worker(queues=["sales", "purchase", "messaging"]), processes.beat(), **SOON)
+    workshop.start(processes.worker(queues=["sales", "purchase", "feed", "messaging"]), processes.beat(), **SOON)
     with workshop.start(processes.worker(queues=["stock"])):
         order = place(desk=5)
         short = bought_for(order)

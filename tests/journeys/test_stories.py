@@ -120,7 +120,7 @@ def test_a_worker_whose_sessions_the_database_ended_comes_back_by_itself(worker:
 
 
 def test_a_receipt_while_stocks_worker_is_stopped_is_retried_in_vain_until_stock_has_caught_up(workshop: Workshop) -> None:
-    everybody_else = processes.worker(queues=["sales", "purchase", "messaging"])
+    everybody_else = processes.worker(queues=["sales", "purchase", "feed", "messaging"])
     workshop.start(everybody_else, processes.beat(), ORDERFLOW_FIRST_COUNTDOWN="0.2")
     with workshop.start(processes.worker(queues=["stock"])):
         order = place(chair=3)

@@ -1,0 +1,109 @@
+"""The REST API from outside: HTTP to gunicorn, as `start` runs it, on the tests' database."""
+
+import importlib
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+import requests
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+from rest_framework.authtoken.models import Token
+
+from orderflow.api.schema import GENERAL, refusals
+from orderflow.management import processes
+from tests.conftest import database_environment
+from tests.journeys.conftest import assert_eventually
+
+
+def known_codes() -> set[str]:
+    """Those of the schema, and of the docs."""
+    importlib.import_module("orderflow.urls")  # and so everything that can refuse something
+    return {*GENERAL, *(refusal.code for refusal in refusals())}
+
+
+class Api:
+    """A client that knows one address and one token, and whether what comes back is a proper problem."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url, self.token = url, token or ""
+        self._http = requests.Session()
+        if token:
+            self._http.headers["Authorization"] = f"Token {token}"
+
+    def send(self, method: str, path: str, **what: Any) -> requests.Response:
+        response = self._http.request(method, f"{self.url}/api/{path}", timeout=40, **what)
+        if response.status_code >= 400:
+            assert response.headers["Content-Type"] == "application/problem+json", response.text
+            problem = response.json()
+            assert problem["code"] in known_codes()
+            assert problem["status"] == response.status_code
+            assert problem["type"] == f"urn:orderflow:problem:{problem['code']}"
+            assert problem["title"]
+            assert problem["detail"]
+        return response
+
+    def get(self, path: str, *, expect: int = 200, **params: Any) -> Any:
+        return _body(self.send("GET", path, params=params), expect)
+
+    def post(self, path: str, body: Any, *, expect: int = 201, key: str | None = None) -> Any:
+        headers = {"Idempotency-Key": key} if key is not None else {}
+        return _body(self.send("POST", path, json=body, headers=headers), expect)
+
+
+def _body(response: requests.Response, expect: int) -> Any:
+    assert response.status_code == expect, response.text
+    return response.json()
+
+
+@pytest.fixture(scope="session")
+def server(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a web server that all tests share."""
+    with django_db_blocker.unblock():
+        environment = database_environment()
+    url = f"127.0.0.1:{free_port()}"
+    log = tmp_path_factory.mktemp("web") / "log"
+    with processes.running(processes.web(address=url), log=log, env={**environment, **UNTHROTTLED}, grace=2):
+        assert_eventually(lambda: answers(f"http://{url}"))
+        yield f"http://{url}"
+    assert "Traceback" not in log.read_text()
+
+
+UNTHROTTLED = {"ORDERFLOW_THROTTLE": "1000000/min", "ORDERFLOW_THROTTLE_FAILURES": "1000000/min"}
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+@pytest.fixture
+def api(transactional_db: None, server: str) -> Api:
+    """A superuser called ada."""
+    return Api(server, token_of("ada", superuser=True))
+
+
+def token_of(name: str, *, superuser: bool = False, groups: tuple[str, ...] = (), permissions: tuple[str, ...] = ()) -> str:
+    users = get_user_model()
+    user = users.objects.create_superuser(name) if superuser else users.objects.create_user(name)
+    user.groups.set(Group.objects.filter(name__in=groups))
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    assert user.user_permissions.count() == len(permissions)
+    return str(Token.objects.create(user=user).key)
+
+
+def create_groups() -> None:
+    """What the migration did, before a test emptied all tables."""
+    importlib.import_module("orderflow.migrations.0001_groups").create_groups(apps, None)
