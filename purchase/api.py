@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from orderflow.api.examples import example
 from orderflow.api.fields import Id, Moment, Text, Whole, Yes
 from orderflow.api.filters import Before, Flag, Since, Word
-from orderflow.api.lines import Input, LineInput, LinesInput, ReasonInput, product_quantities
+from orderflow.api.lines import Input, LinesInput, ReasonInput, product_quantities
 from orderflow.api.posting import accepts, who
 from purchase.contract import PeggedQuantity
 from purchase.models import (
@@ -66,11 +66,6 @@ class ArrivalInput(ReasonInput):
     lines = LinesInput(required=False, help_text="Not given: everything that is still to come.")
 
 
-class ReportedLines(serializers.ListSerializer[Any]):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(child=LineInput(), **kwargs)
-
-
 @extend_schema_serializer(
     examples=[
         example(
@@ -89,7 +84,7 @@ class RemoteReceiptInput(Input):
     purchase_order_id = Id(required=True)
     number = Whole(min_value=1, max_value=2**31 - 1, help_text="Within the purchase order, without gaps: 1 for the first.")
     id = Id(required=True, help_text="The receipt's id.")
-    lines = ReportedLines(help_text="None, where only the rest will not come.")
+    lines = LinesInput(allow_empty=True, help_text="None, where only the rest will not come.")
     complete = Yes(help_text="Nothing more will come: what is missing then never will.")
 
 

@@ -21,7 +21,6 @@ from orderflow.api.lines import Input, LinesInput, ReasonInput, product_quantiti
 from orderflow.api.posting import accepts, who
 from orderflow.api.problems import described
 from orderflow.api.reserved import reserved_for
-from orderflow.catalog.quantities import ProductQuantity
 from orderflow.catalog.services import UnknownProducts, product_ids
 from orderflow.refusals import Refused
 from sales.models import DeliveryChoice, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
@@ -278,8 +277,8 @@ def _wanted(orders: Sequence[Any]) -> list[NewOrder | ValidationError | Refused]
     now = timezone.now()
     checked = [_checked(order) for order in orders]
     lines = [line for each in checked if isinstance(each, dict) for line in each["lines"]]
-    ids = product_ids((line["sku"] for line in lines), unknown_ok=True)
-    return [_new_order(each, ids, now) if isinstance(each, dict) else each for each in checked]
+    known = product_ids((line["sku"] for line in lines), unknown_ok=True)
+    return [_new_order(each, known, now) if isinstance(each, dict) else each for each in checked]
 
 
 def _checked(order: Any) -> dict[str, Any] | ValidationError:
@@ -291,12 +290,11 @@ def _checked(order: Any) -> dict[str, Any] | ValidationError:
     return dict(asked.validated_data)
 
 
-def _new_order(given: Mapping[str, Any], ids: Mapping[str, UUID], now: datetime) -> NewOrder | UnknownProducts:
-    unknown = {line["sku"] for line in given["lines"]} - ids.keys()
-    if unknown:
-        return UnknownProducts(unknown)
-    lines = [ProductQuantity(product_id=ids[line["sku"]], quantity=line["quantity"]) for line in given["lines"]]
-    return NewOrder(**{**given, "lines": lines}, placed_at=now)
+def _new_order(given: Mapping[str, Any], known: Mapping[str, UUID], now: datetime) -> NewOrder | Refused:
+    try:
+        return NewOrder(**{**given, "lines": product_quantities(given["lines"], known)}, placed_at=now)
+    except UnknownProducts as refusal:
+        return refusal
 
 
 def _outcome(number: int, outcome: Any, accepted: Mapping[UUID, SalesOrder]) -> dict[str, Any]:

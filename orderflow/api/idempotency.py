@@ -53,9 +53,10 @@ def answered_once(request: Request, handle: Callable[[], Response], failed: Call
         return handle()
     if not _KEY.fullmatch(key):
         raise BadIdempotencyKey()
+    fingerprint = _fingerprint(request)
     with transaction.atomic():
-        stored = _claimed(request, key)
-        if stored.fingerprint != _fingerprint(request):
+        stored = _claimed(request, key, fingerprint)
+        if stored.fingerprint != fingerprint:
             raise IdempotencyKeyTaken()
         if stored.status is not None:
             return HttpResponse(stored.body, stored.media_type, stored.status, headers={REPLAYED: "true"})
@@ -67,12 +68,12 @@ def answered_once(request: Request, handle: Callable[[], Response], failed: Call
         return response
 
 
-def _claimed(request: Request, key: str) -> StoredAnswer:
+def _claimed(request: Request, key: str, fingerprint: str) -> StoredAnswer:
     """The key's row. Where somebody is just using the key, this waits for the end of their transaction."""
     assert request.user.pk is not None
     mine = StoredAnswer.objects.filter(user=request.user.pk, key=key)
     mine.expired().delete()
-    new = StoredAnswer(user_id=request.user.pk, key=key, fingerprint=_fingerprint(request), at=timezone.now())
+    new = StoredAnswer(user_id=request.user.pk, key=key, fingerprint=fingerprint, at=timezone.now())
     StoredAnswer.objects.bulk_create([new], ignore_conflicts=True)
     return mine.get()
 

@@ -1,13 +1,14 @@
 """What comes in with many requests: products and quantities, by SKU, and reasons."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
+from uuid import UUID
 
 from rest_framework import serializers
 
 from orderflow.api.fields import Quantity, Sku, Text
 from orderflow.catalog.quantities import ProductQuantity
-from orderflow.catalog.services import product_ids
+from orderflow.catalog.services import UnknownProducts, product_ids
 from orderflow.reasons import REASON_LENGTH
 
 
@@ -29,8 +30,8 @@ class LineInput(Input):
 class LinesInput(serializers.ListSerializer[Any]):
     """The same product twice is added up."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(child=LineInput(), allow_empty=False, **kwargs)
+    def __init__(self, *, allow_empty: bool = False, **kwargs: Any) -> None:
+        super().__init__(child=LineInput(), allow_empty=allow_empty, **kwargs)
 
 
 class ReasonInput(Input):
@@ -42,8 +43,10 @@ class Line(TypedDict):
     quantity: int
 
 
-def product_quantities(lines: Iterable[Line]) -> list[ProductQuantity]:
-    """Raises `UnknownProducts`."""
-    lines = list(lines)
-    ids = product_ids(line["sku"] for line in lines)
+def product_quantities(lines: Sequence[Line], known: Mapping[str, UUID] | None = None) -> list[ProductQuantity]:
+    """`known`: the products' ids by SKU, where many orders' were looked up at once. Raises `UnknownProducts`."""
+    wanted = {line["sku"] for line in lines}
+    ids = product_ids(wanted) if known is None else known
+    if unknown := wanted - ids.keys():
+        raise UnknownProducts(unknown)
     return [ProductQuantity(product_id=ids[line["sku"]], quantity=line["quantity"]) for line in lines]

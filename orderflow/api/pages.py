@@ -4,7 +4,6 @@ A cursor is the place of a row in its order, signed: rows with the same time, an
 key (a keyset, or seek, pagination). Django REST framework's own counts them, and loses its place when one is added.
 """
 
-from collections.abc import Collection
 from typing import Any, NamedTuple, cast
 
 from django.contrib.admin.utils import get_fields_from_path
@@ -16,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from orderflow.api.parameters import refuse_unknown_parameters, whole_parameter
 from orderflow.api.problems import BadParameters
 
 PAGE = 100
@@ -74,21 +74,6 @@ class Pages(BasePagination):
 
     def _link(self, cursor: str | None) -> str | None:
         return replace_query_param(self._url, "cursor", cursor) if cursor else None
-
-
-def refuse_unknown_parameters(request: Request, known: Collection[str]) -> None:
-    """A filter that was mistyped must not mean "everything". Raises `BadParameters`."""
-    unknown = sorted(request.query_params.keys() - set(known))
-    if unknown:
-        raise BadParameters({name: ["There is no such parameter."] for name in unknown})
-
-
-def whole_parameter(request: Request, name: str, *, default: int, lowest: int, highest: int) -> int:
-    """A parameter that is a whole number. Raises `BadParameters`."""
-    given: str = request.query_params.get(name, str(default))
-    if not (given.isascii() and given.isdecimal() and len(given) < 20 and lowest <= int(given) <= highest):
-        raise BadParameters({name: [f"A whole number from {lowest:,} to {highest:,} is wanted."]})
-    return int(given)
 
 
 def _choices(view: Any) -> list[str]:

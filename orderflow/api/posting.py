@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from orderflow.api.idempotency import HEADER, answered_once
-from orderflow.api.pages import refuse_unknown_parameters
+from orderflow.api.parameters import refuse_unknown_parameters
 
 _KEY = OpenApiParameter(
     HEADER,

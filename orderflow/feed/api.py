@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orderflow.api.pages import refuse_unknown_parameters, whole_parameter
+from orderflow.api.parameters import refuse_unknown_parameters, whole_parameter
 from orderflow.api.problems import BadParameters
 from orderflow.feed.queries import event_types, events_after
 from orderflow.feed.waiting import LONGEST_WAIT, wait_for

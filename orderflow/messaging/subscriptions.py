@@ -17,7 +17,7 @@ class Subscription:
     """
 
     consumer: str
-    to: frozenset[type[Message]]
+    to: tuple[type[Message], ...]
     handle: Handler
     outside: bool = False
 
@@ -26,7 +26,7 @@ _subscriptions: dict[str, Subscription] = {}
 
 
 def subscribe(consumer: str, *, to: Sequence[type[Message]], handle: Handler, outside: bool = False) -> None:
-    _subscriptions[consumer] = Subscription(consumer=consumer, to=frozenset(to), handle=handle, outside=outside)
+    _subscriptions[consumer] = Subscription(consumer=consumer, to=tuple(to), handle=handle, outside=outside)
 
 
 def subscription_of(consumer: str) -> Subscription:
@@ -38,4 +38,4 @@ def subscriptions() -> list[Subscription]:
 
 
 def consumers_of(message_type: type[Message]) -> list[str]:
-    return [each.consumer for each in _subscriptions.values() if issubclass(message_type, tuple(each.to))]
+    return [each.consumer for each in _subscriptions.values() if issubclass(message_type, each.to)]

@@ -25,7 +25,7 @@ from purchase.contract import CancelPurchaseOrder, CreatePurchaseOrder
 from purchase.models import STILL_TO_COME, PurchaseOrder, Receipt, RemoteReceipt, RemoteReceiptLine
 from purchase.receiving import NotOnTheOrder, Status
 from purchase.services import NewPurchaseOrder, carry_out, create_purchase_orders
-from purchase.services.work import Arrival, NoSuchPurchaseOrder, PurchaseOrderEnded, ReceiptTaken, Told, Work
+from purchase.services.work import Arrival, NoSuchPurchaseOrder, PurchaseOrderEnded, ReceiptTaken, Work
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ def _book_what_can_be(order: PurchaseOrder, number: int, by: str) -> None:
 def _book(order: PurchaseOrder, told: RemoteReceipt, by: str) -> None:
     work = Work([order], receipts=[told.receipt_id], by=by)
     arrival = Arrival(purchase_order_id=order.id, id=told.receipt_id, lines=list(_lines_of(told)))
-    work.receive_as_told(Told(arrival=arrival, complete=told.complete))
+    work.receive_as_told(arrival, complete=told.complete)
     work.save()
     told.booked = True
     told.save(update_fields=["booked"])

@@ -80,14 +80,6 @@ class KeptElsewhere(Conflict):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """A receipt that another system has told of, to be booked."""
-
-    arrival: Arrival
-    complete: bool
-
-
 class Work:
     """Purchase orders being changed in one transaction: locked in one pass, written once. `by`: the person who wants it.
 
@@ -142,16 +134,19 @@ class Work:
             return self._as_before(arrival, arrived)
         return self._book(order, arrival.id, arrived, tolerance=settings.ORDERFLOW_OVER_RECEIPT)
 
-    def receive_as_told(self, told: Told) -> None:
-        """What another system says has arrived has arrived: it may be as much more than ordered as can be stored."""
-        order = self.order(told.arrival.purchase_order_id)
-        if told.arrival.lines:
-            if told.arrival.id in self._receipts:
-                raise ReceiptTaken(told.arrival.id)
-            self._book(order, told.arrival.id, _by_product(told.arrival.lines), tolerance=100)
-        if told.complete and order.status == Status.OPEN:
+    def receive_as_told(self, arrival: Arrival, *, complete: bool) -> None:
+        """What another system says has arrived has arrived: it may be as much more than ordered as can be stored.
+
+        `complete`: nothing more will come.
+        """
+        order = self.order(arrival.purchase_order_id)
+        if arrival.lines:
+            if arrival.id in self._receipts:
+                raise ReceiptTaken(arrival.id)
+            self._book(order, arrival.id, _by_product(arrival.lines), tolerance=100)
+        if complete and order.status == Status.OPEN:
             self._end(order, Act.CANCEL, "cancelled by the system that keeps it", PurchaseOrderCancelled)
-        elif told.complete and order.status == Status.PARTIALLY_RECEIVED:
+        elif complete and order.status == Status.PARTIALLY_RECEIVED:
             self._end(order, Act.CLOSE_SHORT, "closed short by the system that keeps it", PurchaseOrderClosedShort)
 
     def _book(self, order: PurchaseOrder, receipt_id: UUID, arrived: Mapping[UUID, int] | None, *, tolerance: int) -> Receipt:

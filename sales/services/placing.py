@@ -46,7 +46,7 @@ class Placing:
     def __init__(self, orders: Sequence[NewOrder]) -> None:
         ids = {order.id for order in orders}
         self._known = SalesOrder.objects.select_related("status").prefetch_related("lines").in_bulk(ids)
-        references = {_new_row(order).reference for order in orders if order.id not in self._known}
+        references = {_reference(order) for order in orders if order.id not in self._known}
         # One of ours that was inserted since we looked is not another one: the insert will meet it, and we shall look again.
         others = SalesOrder.objects.filter(reference__in=references).exclude(id__in=ids - self._known.keys())
         self._taken = set(others.values_list("reference", flat=True))
@@ -82,11 +82,11 @@ class Placing:
         return self.placed[order.id]
 
     def _place(self, order: NewOrder, lines: Lines) -> None:
-        row = _new_row(order)
-        if row.reference in self._taken:
-            raise OrderTaken(f"reference {row.reference}")
-        self._taken.add(row.reference)
-        self._wanted[order.id], self.placed[order.id], self.lines[order.id] = order, row, lines
+        reference = _reference(order)
+        if reference in self._taken:
+            raise OrderTaken(f"reference {reference}")
+        self._taken.add(reference)
+        self._wanted[order.id], self.placed[order.id], self.lines[order.id] = order, _new_row(order), lines
 
 
 def _is_the_same(row: SalesOrder, order: NewOrder, lines: Lines) -> bool:
@@ -104,10 +104,14 @@ def _first_lines(row: SalesOrder) -> set[ProductQuantity]:
     return set(created.lines)
 
 
+def _reference(order: NewOrder) -> str:
+    return order.reference or f"SO-{order.id.hex}"
+
+
 def _new_row(order: NewOrder) -> SalesOrder:
     return SalesOrder(
         id=order.id,
-        reference=order.reference or f"SO-{order.id.hex}",
+        reference=_reference(order),
         customer=order.customer,
         priority=order.priority,
         delivery=order.delivery or settings.ORDERFLOW_DELIVERY,

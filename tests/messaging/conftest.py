@@ -13,7 +13,7 @@ from tests.messaging.listener import CONSUMER, Listener, Noted
 @pytest.fixture
 def listener(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Listener:
     listener = Listener()
-    subscription = Subscription(consumer=CONSUMER, to=frozenset({Noted}), handle=listener.handle)
+    subscription = Subscription(consumer=CONSUMER, to=(Noted,), handle=listener.handle)
     monkeypatch.setattr(subscriptions, "_subscriptions", {CONSUMER: subscription})
     return listener
 

@@ -242,7 +242,7 @@ def outsider(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append(f"{received.message.text}, attempt {Delivery.objects.get(message=received.id).attempts}")
         listener.misbehave(received.message)
 
-    subscription = Subscription(consumer=CONSUMER, to=frozenset({Noted}), handle=handle, outside=True)  # type: ignore[arg-type]
+    subscription = Subscription(consumer=CONSUMER, to=(Noted,), handle=handle, outside=True)  # type: ignore[arg-type]
     monkeypatch.setitem(subscriptions._subscriptions, CONSUMER, subscription)
     return done
 

@@ -84,7 +84,7 @@ class OtherSystem:
 def other(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[OtherSystem]:
     other = OtherSystem()
     settings.ORDERFLOW_PURCHASE_URL, settings.ORDERFLOW_PURCHASE_TOKEN = other.url, "secret"
-    commands = frozenset({CreatePurchaseOrder, CancelPurchaseOrder, ReverseReceipt})
+    commands = (CreatePurchaseOrder, CancelPurchaseOrder, ReverseReceipt)
     subscription = Subscription(consumer="purchase", to=commands, handle=take_elsewhere, outside=True)
     monkeypatch.setitem(subscriptions._subscriptions, "purchase", subscription)
     yield other
