@@ -1,0 +1,5 @@
+"""The admin of Purchase."""
+
+from purchase.admin import orders, receipts
+
+__all__ = ["orders", "receipts"]
