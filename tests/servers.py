@@ -59,10 +59,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             pytest.exit(f"{reason}. In CI a skipped test is a failure.", returncode=1)
         for item in items:
             item.add_marker(pytest.mark.skip(reason=reason))
-    if config.getoption("on") == "embedded":
-        elsewhere = [item for item in items if item.get_closest_marker("postgresql")]
-        items[:] = [item for item in items if item not in elsewhere]
-        config.hook.pytest_deselected(items=elsewhere)
+    unwanted = "postgresql" if config.getoption("on") == "embedded" else "embedded"
+    elsewhere = {item for item in items if item.get_closest_marker(unwanted)}
+    items[:] = [item for item in items if item not in elsewhere]
+    config.hook.pytest_deselected(items=list(elsewhere))
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,0 +1,153 @@
+"""The simulation finds what it is for: each of these faults, planted into the product, within its usual budget."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+from django.db.models import QuerySet
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+import sales.process_manager.table
+import sales.services.work
+import stock.services
+import stock.services.work
+from orderflow.messaging import consuming, publishing
+from orderflow.messaging.models import Delivery, DeliveryState
+from orderflow.messaging.publishing import Outgoing
+from sales.process_manager import RetryReservation
+from stock.allocation import Wait, allocate
+from stock.contract import MakeReservation
+from stock.services.ledger import Ledger
+from tests.faults.simulation import Simulation
+from tests.faults.test_simulation import BUDGET
+
+pytestmark = pytest.mark.django_db(transaction=True)
+# The same stories each time, the first failure is enough, and nothing is remembered for other runs.
+FIRST_FAILURE = settings(BUDGET, phases=[Phase.generate], derandomize=True, database=None, report_multiple_bugs=False)
+
+Patch = pytest.MonkeyPatch
+
+
+def no_lock(patch: Patch) -> None:
+    """PostgreSQL only: SQLite lets one transaction write at a time, whoever asks for a lock."""
+    patch.setattr(QuerySet, "select_for_update", lambda rows, **_: rows)
+
+
+def no_idempotence(patch: Patch) -> None:
+    """The effects in one transaction, and that they are done in another."""
+    delete = consuming._delete
+    patch.setattr(consuming, "_delete", lambda taken: transaction.on_commit(lambda: delete(taken)))
+
+
+def a_request_that_is_repeated_has_its_effect_again(patch: Patch) -> None:
+    patch.setattr(stock.services, "adjusted", lambda ids: {})
+    patch.setattr(Ledger, "_note", _with_a_new_document(Ledger._note))
+
+
+def a_lost_timer(patch: Patch) -> None:
+    """Orders that are served meanwhile do not need it; one whose purchase order was closed short does."""
+    publish = publishing.publish
+
+    def forget_timers(outgoing: list[Outgoing]) -> list[int]:
+        return publish([each for each in outgoing if not isinstance(each.message, RetryReservation)])
+
+    patch.setattr(sales.services.work, "publish", forget_timers)
+
+
+def no_has_handled(patch: Patch) -> None:
+    patch.setattr(sales.services.work, "not_handled", lambda consumer, messages: set())
+
+
+def a_repeated_question_without_an_answer(patch: Patch) -> None:
+    reserve = stock.services.work.Work.reserve
+
+    def answer_once(work: stock.services.work.Work, request: MakeReservation) -> None:
+        if request.reservation_id not in work._reservations:
+            reserve(work, request)
+
+    patch.setattr(stock.services.work.Work, "reserve", answer_once)
+
+
+def a_waiter_who_is_skipped(patch: Patch) -> None:
+    def skip(available: int, waits: Mapping[UUID, Wait], pegs: Mapping[UUID, int] | None = None) -> dict[UUID, int]:
+        return dict(list(allocate(available, waits, pegs).items())[:1])
+
+    patch.setattr(stock.services.work, "allocate", skip)
+
+
+def no_peg(patch: Patch) -> None:
+    patch.setattr(stock.services.work, "allocate", lambda available, waits, pegs=None: allocate(available, waits))
+
+
+def a_missing_row_in_the_ledger(patch: Patch) -> None:
+    patch.setattr(Ledger, "promise", lambda ledger, product, quantity, **_: ledger._balances[product].promise(quantity))
+
+
+def a_message_that_is_published_after_the_commit(patch: Patch) -> None:
+    publish = publishing.publish
+
+    def afterwards(outgoing: list[Outgoing]) -> list[int]:
+        def now() -> None:
+            with transaction.atomic():
+                publish(outgoing)
+
+        transaction.on_commit(now)
+        return []
+
+    patch.setattr(stock.services.work, "publish", afterwards)
+
+
+def a_wake_up_that_nothing_makes_good(patch: Patch) -> None:
+    patch.setattr("tests.faults.simulation.sweep", lambda: None)
+
+
+def a_failed_message_that_is_thrown_away(patch: Patch) -> None:
+    def discard(delivery: Delivery, error: Exception) -> None:
+        delivery.state, delivery.last_error = DeliveryState.DISCARDED, str(error)
+
+    patch.setattr(consuming, "_note_failure", discard)
+
+
+FAULTS: list[Callable[[Patch], None]] = [
+    no_idempotence,
+    a_request_that_is_repeated_has_its_effect_again,
+    a_lost_timer,
+    no_has_handled,
+    a_repeated_question_without_an_answer,
+    a_waiter_who_is_skipped,
+    no_peg,
+    a_missing_row_in_the_ledger,
+    a_message_that_is_published_after_the_commit,
+    a_wake_up_that_nothing_makes_good,
+    a_failed_message_that_is_thrown_away,
+]
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
+def test_it_finds(plant: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    plant(monkeypatch)
+    _assert_it_is_found()
+
+
+@pytest.mark.postgresql
+def test_it_finds_that_nothing_is_locked(monkeypatch: Patch) -> None:
+    no_lock(monkeypatch)
+    _assert_it_is_found()
+
+
+def _assert_it_is_found() -> None:
+    with pytest.raises(Exception) as found:  # noqa: PT011  # an invariant that does not hold, or a constraint that objects
+        run_state_machine_as_test(Simulation, settings=FIRST_FAILURE)
+    assert found.value
+
+
+def _with_a_new_document(note: Callable[..., None]) -> Callable[..., None]:
+    def noted(ledger: Ledger, kind: Any, product: UUID, *, document: UUID, **numbers: Any) -> None:
+        note(ledger, kind, product, document=uuid.uuid4() if kind == "adjusted" else document, **numbers)
+
+    return noted
