@@ -55,7 +55,8 @@ ORDERFLOW_CLOCK = environment.seconds("ORDERFLOW_CLOCK", 60.0, at_least=1.0)  # 
 
 # -- the web --------------------------------------------------------------------------------------------------------------
 DEBUG = environment.flag("ORDERFLOW_DEBUG", False)
-SECRET_KEY = environment.text("ORDERFLOW_SECRET_KEY", "django-insecure-good-enough-for-trying-out-on-your-own-machine")
+PUBLISHED_SECRET_KEY = "django-insecure-good-enough-for-trying-out-on-your-own-machine"  # noqa: S105  # no secret
+SECRET_KEY = environment.text("ORDERFLOW_SECRET_KEY", PUBLISHED_SECRET_KEY)
 ALLOWED_HOSTS = environment.words("ORDERFLOW_HOSTS", "localhost,127.0.0.1,[::1]")
 HTTPS = environment.flag("ORDERFLOW_HTTPS", False)  # behind a proxy that ends TLS and sets X-Forwarded-Proto
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
@@ -218,7 +219,8 @@ if _EMBEDDED_BROKER:
     }
 else:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "visibility_timeout": int(ORDERFLOW_LONGEST_COUNTDOWN) + 60,  # after it Redis hands a held task out again
+        # After so many seconds Redis hands out again what a worker holds and has not acknowledged.
+        "visibility_timeout": environment.whole("ORDERFLOW_VISIBILITY_TIMEOUT", int(ORDERFLOW_LONGEST_COUNTDOWN) + 60),
         "socket_timeout": 10,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,

@@ -1,6 +1,6 @@
 from django.apps import AppConfig
 
-from orderflow.messaging.subscriptions import subscribe
+from orderflow.messaging.subscriptions import name_keys, subscribe
 from purchase.contract import (
     GoodsReceived,
     PurchaseOrderCancelled,
@@ -15,10 +15,11 @@ class SalesConfig(AppConfig):
     name = "sales"
 
     def ready(self) -> None:
-        from sales import receivers, services, tasks
+        from sales import queries, receivers, services, tasks
         from sales.process_manager import RetryReservation
 
         assert receivers
+        name_keys(queries.reference_of)
         subscribe(
             tasks.CONSUMER,
             to=[

@@ -70,6 +70,12 @@ def process_called(name: str) -> OrderProcess | None:
     )
 
 
+def reference_of(key: UUID) -> str | None:
+    """The reference of the sales order with this id, or of the one that this purchase order is its own of."""
+    own = OrderPurchase.objects.filter(pk=key).values("status")
+    return SalesOrder.objects.filter(Q(pk=key) | Q(pk__in=own)).values_list("reference", flat=True).first()
+
+
 def lines_placed(references: Collection[str]) -> dict[str, set[ProductQuantity]]:
     """What was ordered under these references, of those there are."""
     rows = SalesOrderLine.objects.filter(order__reference__in=references)

@@ -9,13 +9,16 @@ It works before Django reads its settings, and knows nothing of what is tested.
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import psycopg
 import pytest
@@ -24,6 +27,7 @@ import redis
 _cleanup = ExitStack()
 atexit.register(_cleanup.close)  # also when pytest ends before its tests begin
 _missing: list[str] = []
+SERVERS: dict[str, "Server"] = {}  # those that the tests run on
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,13 +42,16 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     folder.chmod(0o755)
     os.environ["ORDERFLOW_VAR"] = str(folder)
     os.environ["ORDERFLOW_SWEEP"] = "1"
+    os.environ["ORDERFLOW_SECRET_KEY"] = "what the tests' servers are told"
     for inherited in ("DATABASE_URL", "CELERY_BROKER_URL"):
         os.environ.pop(inherited, None)
     if early_config.known_args_namespace.on == "servers":
         _missing.extend(program for program in ("initdb", "postgres", "redis-server") if not _program(program))
         if not _missing:
-            os.environ["DATABASE_URL"] = start_postgresql(folder / "postgresql", _cleanup)
-            os.environ["CELERY_BROKER_URL"] = start_redis(folder / "redis", _cleanup)
+            SERVERS["postgresql"] = postgresql(folder / "postgresql").start(_cleanup)
+            SERVERS["redis"] = redis_server(folder / "redis").start(_cleanup)
+            os.environ["DATABASE_URL"] = SERVERS["postgresql"].url
+            os.environ["CELERY_BROKER_URL"] = SERVERS["redis"].url
     return (yield)
 
 
@@ -74,8 +81,61 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def start_postgresql(folder: Path, cleanup: ExitStack) -> str:
-    """A private PostgreSQL with its own data; returns its URL. It is stopped when `cleanup` closes."""
+class Server:
+    """A private server on a free port, which can be taken away and given back: the same port, the same data."""
+
+    def __init__(self, url: str, command: list[str], *, log: Path, probe: Callable[[], object], user: str | None = None) -> None:
+        self.url = url
+        self._command = command
+        self._log = log
+        self._probe = probe
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, cleanup: ExitStack) -> Self:
+        """It is stopped when `cleanup` closes, however often it was taken away."""
+        self._launch()
+        cleanup.callback(self.stop, signal.SIGINT)  # PostgreSQL: end the sessions, then stop in good order
+        return self
+
+    def stop(self, how: signal.Signals) -> None:
+        """PostgreSQL takes SIGQUIT for its immediate mode: no goodbye, no checkpoint."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(how)
+            self._process.wait()
+            self._process = None
+
+    @contextmanager
+    def away(self, how: signal.Signals) -> Iterator[None]:
+        self.stop(how)
+        try:
+            yield
+        finally:
+            self._launch()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It is there, keeps its connections, and does not say a word."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def _launch(self) -> None:
+        with self._log.open("ab") as output:
+            if self._user:
+                shutil.chown(self._log, self._user)
+            self._process = subprocess.Popen(
+                self._command, stdout=output, stderr=output, user=self._user, cwd=self._log.parent, start_new_session=True
+            )
+        wait_until(self._probe, (psycopg.OperationalError, redis.ConnectionError))
+
+
+def postgresql(folder: Path) -> Server:
+    """A PostgreSQL with data of its own, not started yet."""
     port = free_port()
     folder.mkdir()
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
@@ -90,22 +150,28 @@ def start_postgresql(folder: Path, cleanup: ExitStack) -> str:
         cwd=folder,
     )
     options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "log_min_messages=fatal"]
-    _run([_program("postgres"), "-D", str(data), "-p", str(port), *options], cleanup, user=user, log=folder / "log", cwd=folder)
+    command = [_program("postgres"), "-D", str(data), "-p", str(port), *options]
     url = f"postgresql://orderflow@127.0.0.1:{port}/postgres"
-    wait_until(lambda: psycopg.connect(url, connect_timeout=2).close(), psycopg.OperationalError)
-    return url
+    probe = partial(_ask_postgresql, url)
+    return Server(url, command, log=folder / "log", probe=probe, user=user)
 
 
-def start_redis(folder: Path, cleanup: ExitStack, port: int | None = None) -> str:
-    """A private Redis that keeps an append-only file; returns its URL. It is stopped when `cleanup` closes."""
-    port = port or free_port()
-    folder.mkdir(exist_ok=True)
+def redis_server(folder: Path) -> Server:
+    """A Redis that keeps an append-only file, not started yet."""
+    port = free_port()
+    folder.mkdir()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes", "--save", ""]
-    _run([_program("redis-server"), *options], cleanup, log=folder / "log")
-    client = redis.Redis(port=port)
-    wait_until(client.ping, redis.ConnectionError)
-    client.close()
-    return f"redis://127.0.0.1:{port}/0"
+    command = [_program("redis-server"), *options]
+    return Server(f"redis://127.0.0.1:{port}/0", command, log=folder / "log", probe=partial(_ask_redis, port))
+
+
+def _ask_postgresql(url: str) -> None:
+    psycopg.connect(url, connect_timeout=2).close()
+
+
+def _ask_redis(port: int) -> None:
+    with redis.Redis(port=port) as client:
+        client.ping()
 
 
 def free_port() -> int:
@@ -115,7 +181,9 @@ def free_port() -> int:
         return port
 
 
-def wait_until(attempt: Callable[[], object], error: type[Exception], *, seconds: float = 30) -> None:
+def wait_until(
+    attempt: Callable[[], object], error: type[Exception] | tuple[type[Exception], ...], *, seconds: float = 30
+) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -125,15 +193,6 @@ def wait_until(attempt: Callable[[], object], error: type[Exception], *, seconds
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-
-
-def _run(command: list[str], cleanup: ExitStack, *, log: Path, user: str | None = None, cwd: Path | None = None) -> None:
-    with log.open("ab") as output:
-        if user:
-            shutil.chown(log, user)
-        process = subprocess.Popen(command, stdout=output, stderr=output, user=user, cwd=cwd)
-    cleanup.callback(process.wait)
-    cleanup.callback(lambda: process.send_signal(2))  # PostgreSQL: end the sessions, then stop in good order
 
 
 def _program(name: str) -> str:

@@ -15,13 +15,13 @@ from itertools import takewhile
 from time import monotonic, sleep
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from orderflow.messaging.messages import Received, TryLater, UnexpectedMessage, from_payload, message_types
 from orderflow.messaging.models import Consumer, Delivery, DeliveryQuerySet, DeliveryState, StoredMessage
 from orderflow.messaging.signals import messages_committed
-from orderflow.messaging.subscriptions import Subscription, consumers_of, subscription_of
+from orderflow.messaging.subscriptions import Subscription, consumers_of, name_of, subscription_of
 
 logger = logging.getLogger(__name__)
 
@@ -258,13 +258,21 @@ def _note_failure(delivery: Delivery, error: Exception) -> None:
         return
     delivery.last_error = _described(error)
     delivery.due_at = timezone.now() + timedelta(seconds=_delay(delivery.attempts))
-    logger.warning("%s failed, attempt %d: %s", delivery, delivery.attempts, delivery.last_error)
+    logger.warning("%s failed, attempt %d: %s", _named(delivery), delivery.attempts, delivery.last_error)
 
 
 def _bury(delivery: Delivery, why: str) -> None:
     delivery.state = DeliveryState.DEAD
     delivery.last_error = why
-    logger.error("%s is a dead letter and waits for a person: %s", delivery, why)
+    logger.error("%s is a dead letter and waits for a person: %s", _named(delivery), why)
+
+
+def _named(delivery: Delivery) -> str:
+    """For logs: the message, whom it goes to, and what people call what it is about."""
+    try:
+        return f"{delivery}, about {name_of(delivery.key)},"
+    except DatabaseError:  # a failure is being noted, and the reason may be the database
+        return str(delivery)
 
 
 def _described(error: Exception) -> str:

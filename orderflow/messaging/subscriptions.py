@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from orderflow.messaging.messages import Message, Received
 
@@ -27,6 +28,19 @@ _subscriptions: dict[str, Subscription] = {}
 
 def subscribe(consumer: str, *, to: Sequence[type[Message]], handle: Handler, outside: bool = False) -> None:
     _subscriptions[consumer] = Subscription(consumer=consumer, to=tuple(to), handle=handle, outside=outside)
+
+
+_namers: list[Callable[[UUID], str | None]] = []
+
+
+def name_keys(namer: Callable[[UUID], str | None]) -> None:
+    """`namer` says what people call the thing with this key, such as a sales order's reference; for logs."""
+    _namers.append(namer)
+
+
+def name_of(key: UUID) -> str:
+    """What people call it; its key, where nobody has a name for it."""
+    return next((name for namer in _namers if (name := namer(key))), str(key))
 
 
 def subscription_of(consumer: str) -> Subscription:

@@ -5,7 +5,7 @@ import threading
 from time import monotonic
 from typing import Any
 
-from celery import Task
+from celery import Task, current_app
 from kombu import Connection
 from kombu.pools import producers
 
@@ -35,6 +35,16 @@ def wake(task: "Task[Any, Any]", *, countdown: float) -> bool:
     except Exception as error:  # whatever a broker's client raises: the order is safe, the sweep finds it
         _silent_until = monotonic() + SILENCE
         logger.warning("The broker is away (%s); the sweep will wake %s.", error, task.name)
+        return False
+    return True
+
+
+def broker_answers() -> bool:
+    """Asks it now, for as long as `PUBLISH_TIMEOUT` at most, on a connection of its own."""
+    try:
+        with current_app.connection_for_write(connect_timeout=PUBLISH_TIMEOUT, transport_options=_AT_ONCE) as connection:
+            connection.connect()
+    except Exception:  # whatever a broker's client raises
         return False
     return True
 

@@ -1,11 +1,13 @@
 """The process manager at work: processes being advanced in one transaction."""
 
+import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from orderflow.catalog.quantities import ProductQuantity
@@ -23,6 +25,8 @@ from sales.models import (
     SalesOrder,
 )
 from sales.process_manager import AG, CancelPurchases, Facts, OwnPurchase, Process, RetryReservation, State, decide
+
+logger = logging.getLogger(__name__)
 
 STOCK = "stock"  # the consumer that retries wait for
 
@@ -129,7 +133,15 @@ class Work:
         OrderPurchaseLine.objects.bulk_create(self._new_purchase_lines)
         OrderStatusChange.objects.bulk_create(self._history)
         publish(self._outgoing)
+        if self._history and logger.isEnabledFor(logging.INFO):
+            transaction.on_commit(self._log, robust=True)
         return len(self._changed)
+
+    def _log(self) -> None:
+        for change in self._history:
+            reference = self.statuses[change.status_id].order.reference
+            because = f"message {change.message_id}" if change.message_id else change.by or "it was placed"
+            logger.info("%s: %s, then %s (%s)", reference, change.from_state, change.to_state, because)
 
     def _facts(self, sales_order_id: UUID) -> Facts:
         closed_by = {purchase.closed_by for purchase in self._purchases[sales_order_id].values()}

@@ -154,4 +154,4 @@ def test_products_are_created_under_ones_own_id(api: Api) -> None:
 def test_health_is_for_everybody(server: str, transactional_db: None) -> None:
     response = requests.get(f"{server}/healthz", timeout=10)
     assert response.status_code == 200
-    assert response.json() == {"database": "ok", "oldest_overdue_delivery": None, "dead_letters": 0}
+    assert response.json() == {"broker": "ok", "database": "ok", "oldest_overdue_delivery": None, "dead_letters": 0}
