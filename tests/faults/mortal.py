@@ -1,0 +1,106 @@
+"""A worker that dies where it is told to: `python -m tests.faults.mortal`. What is killed is started again, at once.
+
+FATES names a folder. A file in it, "<sales order> <consumer> <message type> <point> <whom>", is a death to be died once: the
+first who comes there takes the file away, and is killed. With "poison" instead of a point the file stays, for everybody.
+
+    begun            the batch is begun, and nothing of it is done
+    before-commit    all of it is done, and not committed
+    after-commit     it is committed, and nobody has been woken
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import django
+
+django.setup()
+
+from django.db import transaction  # noqa: E402  # models can be imported only now
+
+from orderflow.celery import app  # noqa: E402
+from orderflow.management.processes import worker  # noqa: E402
+from orderflow.messaging import consuming, subscriptions  # noqa: E402
+from orderflow.messaging.messages import Received, to_payload, type_name  # noqa: E402
+from orderflow.messaging.models import Delivery  # noqa: E402
+
+FATES = Path(os.environ["FATES"])
+
+
+def main() -> None:
+    consuming.FIRST_DELAY, consuming.LONGEST_DELAY = 0.05, 0.2  # many die here, and each is tried again
+    for consumer, subscription in subscriptions._subscriptions.items():
+        subscriptions._subscriptions[consumer] = replace(subscription, handle=_mortal(consumer, subscription.handle))
+    arguments = worker()[worker().index("worker") :]
+    while True:
+        began = time.monotonic()
+        pid = os.fork()
+        if not pid:
+            os.setsid()
+            app.worker_main(arguments)
+            os._exit(0)
+        signal.signal(signal.SIGTERM, lambda *_, pid=pid: _end_with(pid))
+        os.waitpid(pid, 0)
+        time.sleep(max(0.0, began + 0.1 - time.monotonic()))
+
+
+def _end_with(pid: int) -> None:
+    _kill_group(pid)
+    sys.exit()
+
+
+def _kill_group(pid: int) -> None:
+    os.killpg(pid, signal.SIGKILL)
+
+
+def _mortal(consumer: str, handle: subscriptions.Handler) -> subscriptions.Handler:
+    def handled(batch: Sequence[Received]) -> None:
+        fates = [fate for fate in FATES.iterdir() if any(_is_meant(fate.name, consumer, each) for each in batch)]
+        _die_at("begun", fates)
+        _die_at("poison", fates)
+        transaction.on_commit(lambda: _die_at("after-commit", fates))  # before the alarms, which the handler registers
+        handle(batch)
+
+        _before_the_commit(lambda: _die_at("before-commit", fates))
+
+    return handled
+
+
+def _before_the_commit(die: Callable[[], None]) -> None:
+    """After the deliveries are deleted, too."""
+    delete = consuming._delete
+
+    def delete_and_die(handled: Sequence[Delivery]) -> None:
+        consuming._delete = delete
+        delete(handled)
+        die()
+
+    consuming._delete = delete_and_die
+
+
+def _is_meant(fate: str, consumer: str, received: Received) -> bool:
+    sales_order, whom, what, *_ = fate.split()
+    return (whom, what) == (consumer, type_name(type(received.message))) and sales_order in str(to_payload(received.message))
+
+
+def _die_at(point: str, fates: Sequence[Path]) -> None:
+    for fate in fates:
+        *_, at, whom = fate.name.split()
+        if at == point and (at == "poison" or _is_taken_away(fate)):
+            _kill_group(os.getpgid(0)) if whom == "worker" else os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_taken_away(fate: Path) -> bool:
+    try:
+        fate.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
