@@ -12,8 +12,8 @@ from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orderflow.settings")
 
-# The broker of the embedded default: kombu's own writes files that a worker can read half-written.
-TRANSPORT_ALIASES["filesystem"] = "orderflow.filesystem_broker:Transport"
+TRANSPORT_ALIASES["filesystem"] = "orderflow.brokers:FilesystemTransport"
+TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "orderflow.brokers:RedisTransport"
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ import django_stubs_ext
 from kombu import Queue
 
 from orderflow import environment
+from orderflow.logs import without_traceback
 
 django_stubs_ext.monkeypatch()
 
@@ -269,13 +270,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {"without traceback": {"()": "django.utils.log.CallbackFilter", "callback": without_traceback}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": environment.text("ORDERFLOW_LOG_LEVEL", "INFO")},
     "loggers": {
         # A line a wake-up says nothing about orders.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING", "filters": ["without traceback"]},
         "kombu.connection": {"level": "ERROR"},  # that files have no host name is no news
     },
 }

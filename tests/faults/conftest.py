@@ -9,7 +9,7 @@ import pytest
 from orderflow.management import processes
 from tests.journeys.conftest import Workshop, workshop
 
-__all__ = ["Mortals", "mortals", "workshop"]
+__all__ = ["HASTE", "Mortals", "mortals", "workshop"]
 
 MORTAL = [sys.executable, "-m", "tests.faults.mortal"]
 HASTE = {"ORDERFLOW_SWEEP": "0.2", "ORDERFLOW_FIRST_COUNTDOWN": "0.2", "DJANGO_SETTINGS_MODULE": "orderflow.settings"}

@@ -1,5 +1,6 @@
 """Real worker and beat processes on the tests' database and broker, and waiting for what they do."""
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,13 +20,14 @@ class Workshop:
 
     def __init__(self, stack: ExitStack, log: Path) -> None:
         self._stack = stack
-        self._log = log
+        self.log = log
+        self.programs: list[subprocess.Popen[bytes]] = []  # all that were started, in that order
 
     def start(self, *commands: Sequence[str], **env: str) -> ExitStack:
         started = ExitStack()
         environment = {**database_environment(), **env}
         # Whoever does not stop at once is killed: that must do no harm either, and saves seconds in each test.
-        started.enter_context(processes.running(*commands, log=self._log, env=environment, grace=0.2))
+        self.programs += started.enter_context(processes.running(*commands, log=self.log, env=environment, grace=0.2))
         return self._stack.enter_context(started)
 
 
