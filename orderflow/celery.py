@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import beat_init, task_prerun, worker_init
+from celery.signals import beat_init, setup_logging, task_prerun, worker_init
 from django.db import InterfaceError, OperationalError, close_old_connections
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -43,6 +43,11 @@ class PatientTask(Task):  # type: ignore[type-arg]
 app = Celery("orderflow", task_cls=PatientTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def leave_logging_to_the_settings(**signal: Any) -> None:
+    """Celery would set a level of its own, and hide what Sales says of its orders."""
 
 
 @worker_init.connect

@@ -18,12 +18,12 @@ _CELERY = [sys.executable, "-m", "celery", "--app", "orderflow", "--quiet"]
 def worker(*, queues: Sequence[str] = ()) -> list[str]:
     """A Celery worker that takes from these queues; from all where none is named."""
     chosen = ["--queues", ",".join(queues)] if queues else []
-    return [*_CELERY, "worker", "--loglevel", "WARNING", "--without-gossip", "--without-mingle", *chosen]
+    return [*_CELERY, "worker", "--without-gossip", "--without-mingle", *chosen]
 
 
 def beat() -> list[str]:
     """Celery's clock. A process of its own: a worker's `-B` leaves it behind when the worker is killed."""
-    return [*_CELERY, "beat", "--loglevel", "WARNING", "--pidfile", ""]
+    return [*_CELERY, "beat", "--pidfile", ""]
 
 
 def web(*, address: str) -> list[str]:

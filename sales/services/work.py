@@ -24,7 +24,7 @@ from sales.models import (
     OrderStatusChange,
     SalesOrder,
 )
-from sales.process_manager import AG, CancelPurchases, Facts, OwnPurchase, Process, RetryReservation, State, decide
+from sales.process_manager import AG, NEW, CancelPurchases, Facts, OwnPurchase, Process, RetryReservation, State, decide
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +140,9 @@ class Work:
     def _log(self) -> None:
         for change in self._history:
             reference = self.statuses[change.status_id].order.reference
-            because = f"message {change.message_id}" if change.message_id else change.by or "it was placed"
-            logger.info("%s: %s, then %s (%s)", reference, change.from_state, change.to_state, because)
+            because = f"message {change.message_id}" if change.message_id else change.by or "placed"
+            level = logging.DEBUG if change.from_state == NEW else logging.INFO  # imports place them by the thousand
+            logger.log(level, "%s: %s, then %s (%s)", reference, change.from_state, change.to_state, because)
 
     def _facts(self, sales_order_id: UUID) -> Facts:
         closed_by = {purchase.closed_by for purchase in self._purchases[sales_order_id].values()}

@@ -46,7 +46,7 @@ KINDS = (
 )
 PRODUCTS = 60
 ON_THE_SHELF = 20
-LONGEST_HEALING = 300.0  # seconds
+LONGEST_HEALING = 120.0  # seconds
 T = TypeVar("T")
 
 

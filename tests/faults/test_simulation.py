@@ -10,8 +10,8 @@ from tests.faults.simulation import Simulation
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# ORDERFLOW_STORIES=2000 tells many more of them than the usual run.
-STORIES = int(os.environ.get("ORDERFLOW_STORIES", "20"))
+# STORIES=2000 tells many more of them than the usual run.
+STORIES = int(os.environ.get("STORIES", "20"))
 BUDGET = settings(max_examples=STORIES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
