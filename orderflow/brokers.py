@@ -54,6 +54,8 @@ class RedisQoS(redis.QoS):
     def restore_unacked_once(self, stderr: Any = None) -> None:
         if self._is_connected():
             super().restore_unacked_once(stderr)
+        else:
+            self._on_collect.cancel()  # type: ignore[attr-defined]  # nor is there any at the end of the process
 
     def _is_connected(self) -> bool:
         transport = self.channel.connection

@@ -10,6 +10,8 @@ from celery.signals import beat_init, setup_logging, task_prerun, worker_init
 from django.db import InterfaceError, OperationalError, close_old_connections
 from kombu.transport import TRANSPORT_ALIASES
 
+from orderflow.database import is_away
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orderflow.settings")
 
 TRANSPORT_ALIASES["filesystem"] = "orderflow.brokers:FilesystemTransport"
@@ -30,6 +32,8 @@ class PatientTask(Task):  # type: ignore[type-arg]
         try:
             result = super().__call__(*args, **kwargs)
         except (OperationalError, InterfaceError) as error:
+            if not is_away(error):
+                raise
             if not PatientTask._away:
                 logger.error("The database is away (%s). Nothing is lost; this process goes on once it is back.", _line(error))
             PatientTask._away = True
@@ -54,11 +58,11 @@ def leave_logging_to_the_settings(**signal: Any) -> None:
 @beat_init.connect
 def refuse_to_start_with_wrong_settings(**signal: Any) -> None:
     """Celery runs Django's system checks, and starts whatever they say."""
-    from orderflow.checks import SettingsAreWrong, assert_settings_are_right  # settings are not read yet at the top
+    from orderflow.checks import assert_settings_are_right  # settings are not read yet at the top
 
     try:
         assert_settings_are_right()
-    except SettingsAreWrong as wrong:
+    except Exception as wrong:  # Celery would log whatever a receiver raises, and go on
         sys.exit(str(wrong))
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -13,7 +13,7 @@ from django.db import connections
 
 BROKERS = ("filesystem", "redis", "rediss")
 LOCAL = {"localhost", "127.0.0.1", "::1", "[::1]", None, ""}
-SHARED_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "glusterfs", "ceph", "lustre", "fuse.sshfs", "afs"}
+SHARED_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "glusterfs", "ceph", "lustre", "sshfs", "afs"}
 # What a commit must mean. Whoever turns one of these off loses orders with the next power cut.
 DURABILITY = {"fsync": {"on"}, "full_page_writes": {"on"}, "synchronous_commit": {"on", "remote_write", "remote_apply", "local"}}
 
@@ -49,10 +49,14 @@ def check_durability(*, databases: Sequence[str] | None = None, **everything: An
 
 
 def _broker() -> Iterator[CheckMessage]:
-    scheme = urlsplit(settings.CELERY_BROKER_URL).scheme
-    if scheme not in BROKERS:
-        hint = "Give redis://host:6379/0, rediss://… for TLS, or filesystem:// for trying out on one machine."
-        yield Error(f"CELERY_BROKER_URL has the unknown scheme {scheme!r}.", hint=hint, id="orderflow.E001")
+    url = _broker_url()
+    if url is None or url.scheme not in BROKERS:
+        what = f"has the unknown scheme {url.scheme!r}" if url else "is no address"
+        hint = "Give redis://host:6379/0, rediss://host:6379/0?ssl_cert_reqs=required, or filesystem:// for trying out."
+        yield Error(f"CELERY_BROKER_URL {what}.", hint=hint, id="orderflow.E001")
+    elif url.scheme == "rediss" and "ssl_cert_reqs" not in url.query:
+        what = "CELERY_BROKER_URL does not say ssl_cert_reqs: whoever answers there is believed to be Redis."
+        yield Warning(what, hint="Append ?ssl_cert_reqs=required.", id="orderflow.W002")
     timeout = settings.CELERY_BROKER_TRANSPORT_OPTIONS.get("visibility_timeout")
     if timeout is not None and timeout <= settings.ORDERFLOW_LONGEST_COUNTDOWN:
         what = (
@@ -76,10 +80,10 @@ def _secrets() -> Iterator[CheckMessage]:
 def _sqlite() -> Iterator[CheckMessage]:
     if not _is_sqlite():
         return
-    host = urlsplit(settings.CELERY_BROKER_URL).hostname
-    hint = "Set DATABASE_URL to a PostgreSQL database: SQLite is for one machine."
-    if host not in LOCAL:
-        what = f"The broker is on {host}, for workers on several hosts, and the database is a file on this one."
+    url = _broker_url()
+    hint = "Set DATABASE_URL to a PostgreSQL database: SQLite is for one machine, and needs no CELERY_BROKER_URL."
+    if url and url.hostname not in LOCAL:
+        what = f"The broker is on {url.hostname}, for workers on several hosts, and the database is a file on this one."
         yield Error(what, hint=hint, id="orderflow.E004")
     file = Path(settings.DATABASES["default"]["NAME"])
     kind = _file_system(file)
@@ -90,10 +94,18 @@ def _sqlite() -> Iterator[CheckMessage]:
 
 def _throttling() -> Iterator[CheckMessage]:
     for name, rate in settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"].items():
-        if not re.fullmatch(r"[1-9]\d*/(s|sec|m|min|h|hour|d|day)", rate):
+        if not re.fullmatch(r"[1-9]\d*/[smhd][a-z]*", rate):
             variable = "ORDERFLOW_THROTTLE" if name == "user" else "ORDERFLOW_THROTTLE_FAILURES"
             hint = "Give a number and a period, such as 50/s, 3000/min, 100000/hour or 1000000/day."
             yield Error(f"{variable}={rate!r} is no rate.", hint=hint, id="orderflow.E006")
+
+
+def _broker_url() -> SplitResult | None:
+    """None: it cannot be read. It may hold a password, and is not to be shown."""
+    try:
+        return urlsplit(settings.CELERY_BROKER_URL)
+    except ValueError:
+        return None
 
 
 def _is_sqlite() -> bool:
@@ -104,5 +116,6 @@ def _file_system(file: Path, mounts: Path = Path("/proc/mounts")) -> str:
     """What kind of file system a file is on; empty where the system does not say."""
     if not mounts.exists():
         return ""
-    kinds = {Path(line.split()[1]): line.split()[2] for line in mounts.read_text().splitlines()}
+    words = [line.split() for line in mounts.read_text().splitlines()]
+    kinds = {Path(where.replace("\\040", " ")): kind.removeprefix("fuse.") for _, where, kind, *_ in words}
     return next((kinds[each] for each in (file.resolve(), *file.resolve().parents) if each in kinds), "")

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Model, QuerySet
 
 TRIES = 10  # to insert what others insert at the same time
@@ -23,6 +23,21 @@ class Identified(Protocol):
 
 
 Item = TypeVar("Item", bound=Identified)
+
+
+def is_away(error: Exception) -> bool:
+    """Does the database not answer, or not any more? By PostgreSQL's error codes (appendix A of its manual).
+
+    08 connection, 53 out of resources, 57P server going down; a lost connection has no code. SQLite has only words.
+    """
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    if connection.vendor == "sqlite":
+        return "unable to open" in str(error)
+    code = getattr(error.__cause__, "sqlstate", None)
+    return code is None or code.startswith(("08", "53", "57P"))
 
 
 def save_rows(rows: Sequence[M], fields: Sequence[str]) -> None:

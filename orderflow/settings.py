@@ -57,7 +57,7 @@ ORDERFLOW_CLOCK = environment.seconds("ORDERFLOW_CLOCK", 60.0, at_least=1.0)  # 
 # -- the web --------------------------------------------------------------------------------------------------------------
 DEBUG = environment.flag("ORDERFLOW_DEBUG", False)
 PUBLISHED_SECRET_KEY = "django-insecure-good-enough-for-trying-out-on-your-own-machine"  # noqa: S105  # no secret
-SECRET_KEY = environment.text("ORDERFLOW_SECRET_KEY", PUBLISHED_SECRET_KEY)
+SECRET_KEY = environment.text("ORDERFLOW_SECRET_KEY", "") or PUBLISHED_SECRET_KEY
 ALLOWED_HOSTS = environment.words("ORDERFLOW_HOSTS", "localhost,127.0.0.1,[::1]")
 HTTPS = environment.flag("ORDERFLOW_HTTPS", False)  # behind a proxy that ends TLS and sets X-Forwarded-Proto
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
@@ -241,8 +241,6 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # a drain needs no broker
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 15  # longer than a drain
 CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = not _EMBEDDED_BROKER
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = not _EMBEDDED_BROKER
 CELERY_WORKER_POOL = "threads" if _EMBEDDED_BROKER else "prefork"
 CELERY_WORKER_CONCURRENCY = environment.whole("ORDERFLOW_WORKERS", 1 if _EMBEDDED_BROKER else 3, at_least=1)

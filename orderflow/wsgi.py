@@ -14,4 +14,5 @@ from orderflow.checks import SettingsAreWrong, assert_settings_are_right  # noqa
 try:
     assert_settings_are_right()
 except SettingsAreWrong as wrong:
-    sys.exit(str(wrong))
+    print(wrong, file=sys.stderr)
+    sys.exit(3)  # for gunicorn: not to be tried again

@@ -94,8 +94,8 @@ class Server:
 
     def start(self, cleanup: ExitStack) -> Self:
         """It is stopped when `cleanup` closes, however often it was taken away."""
-        self._launch()
         cleanup.callback(self.stop, signal.SIGINT)  # PostgreSQL: end the sessions, then stop in good order
+        self._launch()
         return self
 
     def stop(self, how: signal.Signals) -> None:

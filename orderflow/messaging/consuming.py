@@ -15,9 +15,10 @@ from itertools import takewhile
 from time import monotonic, sleep
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import Error, OperationalError, connection, transaction
 from django.utils import timezone
 
+from orderflow.database import is_away
 from orderflow.messaging.messages import Received, TryLater, UnexpectedMessage, from_payload, message_types
 from orderflow.messaging.models import Consumer, Delivery, DeliveryQuerySet, DeliveryState, StoredMessage
 from orderflow.messaging.signals import messages_committed
@@ -271,7 +272,7 @@ def _named(delivery: Delivery) -> str:
     """For logs: the message, whom it goes to, and what people call what it is about."""
     try:
         return f"{delivery}, about {name_of(delivery.key)},"
-    except DatabaseError:  # a failure is being noted, and the reason may be the database
+    except Error:  # a failure is being noted, and the reason may be the database
         return str(delivery)
 
 
@@ -301,17 +302,16 @@ def _repeated_if_nobodys_fault(consumer: str) -> Iterator[None]:
 def _is_nobodys_fault(error: Exception) -> bool:
     """A deadlock, a serialization failure, a lock not got in time, a connection or a server that went away.
 
-    By PostgreSQL's error codes (appendix A of its manual): 40 transaction rollback, 55P03 lock not available, 08 connection,
-    53 out of resources, 57P server going down, 25P03 idle too long; a lost connection has no code. SQLite has only words.
+    By PostgreSQL's error codes: 40 transaction rollback, 55P03 lock not available, 25P03 idle too long. SQLite has only words.
     """
-    if isinstance(error, InterfaceError | DeliveryGone):
+    if isinstance(error, DeliveryGone) or is_away(error):
         return True
     if not isinstance(error, OperationalError):
         return False
     if connection.vendor == "sqlite":
         return "locked" in str(error)
-    code = getattr(error.__cause__, "sqlstate", None)
-    return code is None or code == "55P03" or code == "25P03" or code.startswith(("08", "40", "53", "57P"))
+    code = getattr(error.__cause__, "sqlstate", None) or ""
+    return code in ("55P03", "25P03") or code.startswith("40")
 
 
 def _recover_connection() -> None:

@@ -259,12 +259,12 @@ class Market:
 
 def until_answered(ask: Callable[[], T]) -> T:
     """What fails because the database is away, or goes away right now, is asked again: every request carries its ids."""
-    from django.db import DatabaseError, InterfaceError, connection
+    from django.db import InterfaceError, OperationalError, connection
 
     while True:
         try:
             return ask()
-        except (DatabaseError, InterfaceError):
+        except (OperationalError, InterfaceError):
             connection.close()
             time.sleep(0.1)
 
@@ -316,6 +316,8 @@ def _trade(market: Market, arguments: argparse.Namespace, saboteur: Saboteur) ->
     began = time.monotonic()
     shown = 0.0
     while (placed := len(market.promised)) < arguments.orders:
+        if saboteur.error:
+            raise saboteur.error
         due = min(int((time.monotonic() - began) * arguments.rate) + 1, arguments.orders)
         if due > placed:
             market.order(min(due - placed, 50))

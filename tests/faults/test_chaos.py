@@ -22,7 +22,7 @@ def test_the_same_seed_draws_the_same_faults() -> None:
 def test_nothing_is_lost_and_nothing_is_doubled(tmp_path: Path) -> None:
     file = tmp_path / "table.json"
     command = [sys.executable, "-m", "tests.faults.chaos", "--orders", "400", "--seed", "9", "--json", str(file)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     table = json.loads(file.read_text())
     assert (table["orders"], table["delivered"], table["lost"], table["doubled"], table["audit"]) == (400, 400, 0, 0, [])

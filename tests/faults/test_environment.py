@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.test import Client
 
+from orderflow.celery import app
 from orderflow.management.processes import beat, worker
 from orderflow.messaging import waking
 from orderflow.messaging.models import Consumer, Delivery, DeliveryState, StoredMessage
@@ -55,17 +56,23 @@ def test_orders_that_are_placed_while_the_broker_is_down_are_accepted_and_move_w
     put_on_the_shelf("CHAIR", 20)
     before = place(CHAIR=1)
     eventually(before, "delivered")
+    held = place(CHAIR=100)  # its timer is held by the worker when Redis goes
+    receive_goods([Arrival(purchase_order_id=bought_for(held).pk)])
+    with redis.Redis.from_url(SERVERS["redis"].url) as broker:
+        assert_eventually(lambda: bool(broker.hlen("orderflow:unacked")))
     with SERVERS["redis"].away(signal.SIGKILL):
         began = time.monotonic()
         meanwhile = [place(CHAIR=1) for _ in range(10)]
         assert time.monotonic() - began < 2.0
         health = client.get("/healthz")
         assert (health.status_code, health.json()["broker"], health.json()["database"]) == (200, "away", "ok")
+        assert time.monotonic() - began < 3.0
         assert {state(order) for order in meanwhile} == {"awaiting_stock_reservation"}
     for order in meanwhile:
         eventually(order, "delivered")
     assert client.get("/healthz").json()["broker"] == "ok"
     assert "Traceback" not in in_haste.log.read_text()
+    _nobody_has_ended(in_haste)
     _everything_ends_well()
 
 
@@ -106,20 +113,23 @@ def test_a_redis_that_is_frozen_for_20_seconds_holds_nobody_up_and_loses_nothing
 @pytest.mark.postgresql
 def test_a_wake_up_long_after_its_visibility_timeout_does_nothing_twice(workshop: Workshop) -> None:
     """A worker stops dead, holding its wake-ups; Redis gives them to another one; then the first one goes on, with its own."""
-    short = {**HASTE, "ORDERFLOW_FIRST_COUNTDOWN": "1", "ORDERFLOW_LONGEST_COUNTDOWN": "1", "ORDERFLOW_VISIBILITY_TIMEOUT": "2"}
-    workshop.start(worker(), **short)
+    slow = {**HASTE, "ORDERFLOW_FIRST_COUNTDOWN": "3"}
+    workshop.start(worker(), **slow)
     orders = [place(CHAIR=2) for _ in range(5)]
     purchases = [bought_for(order) for order in orders]
     receive_goods([Arrival(purchase_order_id=each.pk) for each in purchases[:4]])
     broker = redis.Redis.from_url(SERVERS["redis"].url)
-    assert_eventually(lambda: bool(broker.hlen("orderflow:unacked")))  # it holds the timers, until they ring
+    assert_eventually(lambda: _holds_nothing_but_timers(broker))
     [stopped] = workshop.programs
     os.killpg(stopped.pid, signal.SIGSTOP)
     receive_goods([Arrival(purchase_order_id=purchases[4].pk)])
-    workshop.start(worker(), beat(), **short)
+    workshop.start(worker(), beat(), **slow)
     try:
-        assert_eventually(lambda: OrderStatus.objects.filter(state="delivered").count() == 5)
-        assert_eventually(is_quiet)
+        # If it was stopped in the middle of a batch, PostgreSQL ends its session after 30 s.
+        assert_eventually(lambda: OrderStatus.objects.filter(state="delivered").count() == 5, seconds=60)
+        assert_eventually(is_quiet, seconds=60)
+        _hand_out_again_what_was_not_acknowledged()
+        assert_eventually(lambda: not broker.hlen("orderflow:unacked"))  # the other one got them, and is done with them
     finally:
         os.killpg(stopped.pid, signal.SIGCONT)
         broker.close()
@@ -127,6 +137,19 @@ def test_a_wake_up_long_after_its_visibility_timeout_does_nothing_twice(workshop
     receive_goods([Arrival(purchase_order_id=bought_for(late).pk)])
     eventually(late, "delivered")
     _everything_ends_well()
+
+
+def _hand_out_again_what_was_not_acknowledged() -> None:
+    """What any worker does every hundred seconds with what was taken longer ago than the visibility timeout."""
+    impatient = {**settings.CELERY_BROKER_TRANSPORT_OPTIONS, "visibility_timeout": 1}
+    with app.connection_for_write(transport_options=impatient) as another:
+        channel: Any = another.default_channel
+        channel.qos.restore_visible(interval=1)
+
+
+def _holds_nothing_but_timers(broker: redis.Redis) -> bool:
+    waiting = set(Delivery.objects.values_list("message__type", flat=True))
+    return waiting == {"sales.RetryReservation"} and bool(broker.hlen("orderflow:unacked"))
 
 
 # -- PostgreSQL -----------------------------------------------------------------------------------------------------------
@@ -192,6 +215,7 @@ def test_two_beats_are_one_too_many_and_do_no_harm(workshop: Workshop) -> None:
     receive_goods([Arrival(purchase_order_id=bought_for(order).pk)])
     eventually(order, "delivered")
     _everything_ends_well()
+    _nobody_has_ended(workshop)
 
 
 @pytest.mark.postgresql
@@ -203,6 +227,7 @@ def test_four_workers_on_one_consumer_hand_over_each_message_once(workshop: Work
         place_orders([NewOrder(lines=lines(CHAIR=1)) for _ in range(10)])
     assert_eventually(lambda: OrderStatus.objects.filter(state="delivered").count() == 300)
     _everything_ends_well()
+    _nobody_has_ended(workshop)
 
 
 @pytest.mark.embedded
@@ -295,6 +320,10 @@ def test_a_worker_that_is_told_to_stop_finishes_its_batch_and_loses_nothing(work
     workshop.start(worker(), **HASTE)
     assert_eventually(lambda: OrderStatus.objects.filter(state="delivered").count() == 400)
     _everything_ends_well()
+
+
+def _nobody_has_ended(workshop: Workshop) -> None:
+    assert [program.poll() for program in workshop.programs] == [None] * len(workshop.programs)
 
 
 def _everything_ends_well() -> None:
