@@ -1,5 +1,6 @@
 """Pages under the strict content security policy: the browser fixture fails where anything is blocked."""
 
+import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import presence_of_element_located
@@ -7,6 +8,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from orderflow.catalog.models import Product
 from tests.conftest import product
+
+pytestmark = pytest.mark.embedded
 
 
 def test_swagger_ui_shows_every_operation_and_calls_one(logged_in: Chrome, server: str) -> None:

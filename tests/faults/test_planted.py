@@ -87,20 +87,6 @@ def a_missing_row_in_the_ledger(patch: Patch) -> None:
     patch.setattr(Ledger, "promise", lambda ledger, product, quantity, **_: ledger._balances[product].promise(quantity))
 
 
-def a_message_that_is_published_after_the_commit(patch: Patch) -> None:
-    publish = publishing.publish
-
-    def afterwards(outgoing: list[Outgoing]) -> list[int]:
-        def now() -> None:
-            with transaction.atomic():
-                publish(outgoing)
-
-        transaction.on_commit(now)
-        return []
-
-    patch.setattr(stock.services.work, "publish", afterwards)
-
-
 def a_wake_up_that_nothing_makes_good(patch: Patch) -> None:
     patch.setattr("tests.faults.simulation.sweep", lambda: None)
 
@@ -121,7 +107,6 @@ FAULTS: list[Callable[[Patch], None]] = [
     a_waiter_who_is_skipped,
     no_peg,
     a_missing_row_in_the_ledger,
-    a_message_that_is_published_after_the_commit,
     a_wake_up_that_nothing_makes_good,
     a_failed_message_that_is_thrown_away,
 ]

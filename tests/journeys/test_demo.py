@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.journeys.conftest import assert_eventually
+
+pytestmark = pytest.mark.embedded  # it always runs on it
 
 
 def _demo(folder: Path) -> "subprocess.Popen[str]":

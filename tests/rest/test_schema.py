@@ -18,6 +18,7 @@ ROOT = HERE.parents[1]
 EXAMPLES = os.environ.get("ORDERFLOW_EXAMPLES", "12")  # for each operation; more for a long run
 
 
+@pytest.mark.postgresql  # it objects to more than SQLite does
 def test_schemathesis_finds_no_call_that_the_schema_and_the_server_see_differently(
     transactional_db: None, server: str, tmp_path: Path
 ) -> None:
