@@ -30,6 +30,7 @@ from uuid import UUID
 import psycopg
 import redis
 
+from orderflow.management.processes import terminated_like_interrupted
 from tests.servers import Server, postgresql, redis_server
 
 KINDS = (
@@ -399,6 +400,7 @@ def main(words: Sequence[str] | None = None) -> int:
         arguments.seed = random.SystemRandom().randrange(10**6)
     print(f"Seed {arguments.seed}: {arguments.orders:,} orders, {arguments.rate:g} a second.", flush=True)
     with ExitStack() as cleanup:
+        cleanup.enter_context(terminated_like_interrupted())  # its servers end with it
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="orderflow-chaos-", ignore_cleanup_errors=True)))
         folder.chmod(0o755)  # PostgreSQL's own user looks into it
         result = run(arguments, folder, cleanup)

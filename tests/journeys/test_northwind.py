@@ -34,7 +34,7 @@ from stock.models import Balance, Movement, Reservation, ReservationLine, StockM
 from tests.journeys.conftest import Workshop, assert_eventually
 
 NORTHWIND = Path(os.environ.get("NORTHWIND_DIR", Path(__file__).parents[3] / "shared" / "data" / "northwind"))
-LIMIT = {"sqlite": 30.0, "postgresql": 15.0}  # seconds of processing, import and receipt included
+LIMIT = {"sqlite": 30.0, "postgresql": 20.0}  # seconds, beside two other lanes of tests on two cores; alone it is a third of that
 
 
 needs_the_data = pytest.mark.skipif(
