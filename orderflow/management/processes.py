@@ -27,8 +27,11 @@ def beat() -> list[str]:
 
 
 def web(*, address: str) -> list[str]:
-    """With threads: browsers open connections to spare, and one that says nothing must not hold up the others."""
-    serving = ["--workers", "2", "--worker-class", "gthread", "--threads", "8", "--graceful-timeout", "10"]
+    """With threads: browsers open connections to spare, and one that says nothing must not hold up the others.
+
+    Loaded before it forks: wrong settings end it at once, instead of each of its workers.
+    """
+    serving = ["--preload", "--workers", "2", "--worker-class", "gthread", "--threads", "8", "--graceful-timeout", "10"]
     return [sys.executable, "-m", "gunicorn", "orderflow.wsgi", "--bind", address, *serving, "--log-level", "warning"]
 
 

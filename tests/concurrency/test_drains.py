@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from orderflow.catalog.quantities import ProductQuantity
@@ -20,7 +19,7 @@ from stock.contract import MakeReservation, ShipReservation
 from stock.models import Balance, Movement, StockMovement
 from stock.services import Adjustment, adjust_stock
 from tests.concurrency.conftest import put_on_the_shelf
-from tests.concurrency.threads import meet, pile_up
+from tests.concurrency.threads import meet, pile_up, without_row_locks
 from tests.conftest import product
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -48,7 +47,7 @@ def test_without_locks_the_count_of_the_deleted_deliveries_undoes_what_was_handl
     monkeypatch: pytest.MonkeyPatch, stock_takes_notes: None
 ) -> None:
     messages = published(ONE_KEY, ANOTHER_KEY, ONE_KEY)
-    no_row_locks(monkeypatch)
+    without_row_locks(monkeypatch)
 
     drained = meet(drain_stock, drain_stock, at=HANDING_OVER)
 
@@ -60,7 +59,7 @@ def test_without_locks_and_without_the_count_messages_are_handled_twice(
     monkeypatch: pytest.MonkeyPatch, stock_takes_notes: None
 ) -> None:
     messages = published(ONE_KEY, ANOTHER_KEY, ONE_KEY)
-    no_row_locks(monkeypatch)
+    without_row_locks(monkeypatch)
     monkeypatch.setattr(consuming, "_delete", lambda rows: Delivery.objects.filter(id__in=[row.pk for row in rows]).delete())
 
     meet(drain_stock, drain_stock, at=HANDING_OVER)
@@ -130,10 +129,6 @@ def published(*keys: UUID) -> list[int]:
 def handled() -> list[int]:
     """What Stock got to the end, in this order."""
     return [row.message_id or 0 for row in StockMovement.objects.order_by("id")]
-
-
-def no_row_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(QuerySet, "select_for_update", lambda rows, **_: rows)
 
 
 # -- the shelf ------------------------------------------------------------------------------------------------------------

@@ -67,6 +67,11 @@ def without_locks(monkeypatch: pytest.MonkeyPatch, rows: type[QuerySet[Any]]) ->
     monkeypatch.setattr(rows, "locked", lambda self: self.order_by("pk"))
 
 
+def without_row_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's rows are locked before they are changed."""
+    monkeypatch.setattr(QuerySet, "select_for_update", lambda rows, **_: rows)
+
+
 def locked_in_opposite_orders(monkeypatch: pytest.MonkeyPatch, rows: type[QuerySet[Any]]) -> None:
     """Lock upwards the first time and downwards the second: a query that names no order may get any."""
     orders = iter(["pk", "-pk"])

@@ -147,7 +147,6 @@ class Saboteur(threading.Thread):
         self._stop_it = threading.Event()
         self._plan = plan(seed)
         self._programs = programs
-        self._database = database
         self._broker = broker
         self._acts: dict[str, Callable[[Fault], None]] = {
             "worker killed": lambda fault: programs.kill(fault.whom, signal.SIGKILL),
@@ -419,4 +418,7 @@ def _as_json(result: Result) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # or SIGTERM
+        sys.exit(130)

@@ -24,8 +24,8 @@ class Mortals:
     def destine(self, order: UUID, consumer: str, message: str, point: str, whom: str) -> None:
         (self._fates / f"{order} {consumer} {message} {point} {whom}").touch()
 
-    def start(self, workers: int = 1) -> None:
-        self._workshop.start(processes.beat(), *[MORTAL] * workers, FATES=str(self._fates), **HASTE)
+    def start(self) -> None:
+        self._workshop.start(processes.beat(), MORTAL, FATES=str(self._fates), **HASTE)
 
     def still_to_die(self) -> list[str]:
         return sorted(fate.name for fate in self._fates.iterdir())

@@ -13,7 +13,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import django
@@ -24,9 +23,10 @@ from django.db import transaction  # noqa: E402  # models can be imported only n
 
 from orderflow.celery import app  # noqa: E402
 from orderflow.management.processes import worker  # noqa: E402
-from orderflow.messaging import consuming, subscriptions  # noqa: E402
+from orderflow.messaging import consuming  # noqa: E402
 from orderflow.messaging.messages import Received, to_payload, type_name  # noqa: E402
 from orderflow.messaging.models import Delivery  # noqa: E402
+from orderflow.messaging.subscriptions import Handler, subscribe, subscriptions  # noqa: E402
 
 PR_SET_PDEATHSIG = 1
 FATES = Path(os.environ["FATES"])
@@ -34,8 +34,8 @@ FATES = Path(os.environ["FATES"])
 
 def main() -> None:
     consuming.FIRST_DELAY, consuming.LONGEST_DELAY = 0.05, 0.2  # many die here, and each is tried again
-    for consumer, subscription in subscriptions._subscriptions.items():
-        subscriptions._subscriptions[consumer] = replace(subscription, handle=_mortal(consumer, subscription.handle))
+    for each in subscriptions():
+        subscribe(each.consumer, to=each.to, handle=_mortal(each.consumer, each.handle), outside=each.outside)
     arguments = worker()[worker().index("worker") :]
     while True:
         began = time.monotonic()
@@ -54,11 +54,7 @@ def _be_killed_with_the_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _kill_group(pid: int) -> None:
-    os.killpg(pid, signal.SIGKILL)
-
-
-def _mortal(consumer: str, handle: subscriptions.Handler) -> subscriptions.Handler:
+def _mortal(consumer: str, handle: Handler) -> Handler:
     def handled(batch: Sequence[Received]) -> None:
         fates = [fate for fate in FATES.iterdir() if any(_is_meant(fate.name, consumer, each) for each in batch)]
         _die_at("begun", fates)
@@ -92,7 +88,7 @@ def _die_at(point: str, fates: Sequence[Path]) -> None:
     for fate in fates:
         *_, at, whom = fate.name.split()
         if at == point and (at == "poison" or _is_taken_away(fate)):
-            _kill_group(os.getpgid(0)) if whom == "worker" else os.kill(os.getpid(), signal.SIGKILL)
+            os.killpg(0, signal.SIGKILL) if whom == "worker" else os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _is_taken_away(fate: Path) -> bool:

@@ -36,7 +36,6 @@ from tests.servers import SERVERS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SLOW_BEAT = {**HASTE, "ORDERFLOW_SWEEP": "2"}
 AWAY = "The database is away"
 
 

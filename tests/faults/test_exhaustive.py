@@ -14,6 +14,7 @@ from tests.faults.model import Broken, Order, Scenario, Step, explore
 pytestmark = pytest.mark.embedded
 
 Patch = pytest.MonkeyPatch
+Waits = Mapping[UUID, Wait]
 
 SCENARIOS = [
     Scenario(
@@ -115,6 +116,14 @@ def test_no_order_of_messages_breaks_anything(capsys: pytest.CaptureFixture[str]
         print(f"\n{len(SCENARIOS)} scenarios: {states:,} states, {transitions:,} transitions, an end is reachable from each")
 
 
+def allocate_to_the_first(available: int, waits: Waits, pegs: Mapping[UUID, int] | None = None) -> dict[UUID, int]:
+    return dict(list(allocate(available, waits, pegs).items())[:1])
+
+
+def allocate_without_pegs(available: int, waits: Waits, pegs: Mapping[UUID, int] | None = None) -> dict[UUID, int]:
+    return allocate(available, waits)
+
+
 def a_lost_timer(patch: Patch) -> None:
     patch.setattr(Step, "set_timer", lambda step, timer: None)
 
@@ -134,14 +143,11 @@ def a_repeated_question_without_an_answer(patch: Patch) -> None:
 
 
 def a_waiter_who_is_skipped(patch: Patch) -> None:
-    def skip(available: int, waits: Mapping[UUID, Wait], pegs: Mapping[UUID, int] | None = None) -> dict[UUID, int]:
-        return dict(list(allocate(available, waits, pegs).items())[:1])
-
-    patch.setattr(model, "allocate", skip)
+    patch.setattr(model, "allocate", allocate_to_the_first)
 
 
 def no_peg(patch: Patch) -> None:
-    patch.setattr(model, "allocate", lambda available, waits, pegs=None: allocate(available, waits))
+    patch.setattr(model, "allocate", allocate_without_pegs)
 
 
 @pytest.mark.parametrize(

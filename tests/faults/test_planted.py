@@ -1,17 +1,15 @@
 """The simulation finds what it is for: each of these faults, planted into the product, within its usual budget."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, transaction
-from django.db.models import QuerySet
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-import sales.process_manager.table
 import sales.services.work
 import stock.services
 import stock.services.work
@@ -19,10 +17,11 @@ from orderflow.messaging import consuming, publishing
 from orderflow.messaging.models import Delivery, DeliveryState
 from orderflow.messaging.publishing import Outgoing
 from sales.process_manager import RetryReservation
-from stock.allocation import Wait, allocate
 from stock.contract import MakeReservation
 from stock.services.ledger import Ledger
+from tests.concurrency.threads import without_row_locks
 from tests.faults.simulation import Simulation
+from tests.faults.test_exhaustive import allocate_to_the_first, allocate_without_pegs
 from tests.faults.test_simulation import BUDGET
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,11 +29,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 FIRST_FAILURE = settings(BUDGET, phases=[Phase.generate], derandomize=True, database=None, report_multiple_bugs=False)
 
 Patch = pytest.MonkeyPatch
-
-
-def no_lock(patch: Patch) -> None:
-    """PostgreSQL only: SQLite lets one transaction write at a time, whoever asks for a lock."""
-    patch.setattr(QuerySet, "select_for_update", lambda rows, **_: rows)
 
 
 def no_idempotence(patch: Patch) -> None:
@@ -73,14 +67,11 @@ def a_repeated_question_without_an_answer(patch: Patch) -> None:
 
 
 def a_waiter_who_is_skipped(patch: Patch) -> None:
-    def skip(available: int, waits: Mapping[UUID, Wait], pegs: Mapping[UUID, int] | None = None) -> dict[UUID, int]:
-        return dict(list(allocate(available, waits, pegs).items())[:1])
-
-    patch.setattr(stock.services.work, "allocate", skip)
+    patch.setattr(stock.services.work, "allocate", allocate_to_the_first)
 
 
 def no_peg(patch: Patch) -> None:
-    patch.setattr(stock.services.work, "allocate", lambda available, waits, pegs=None: allocate(available, waits))
+    patch.setattr(stock.services.work, "allocate", allocate_without_pegs)
 
 
 def a_missing_row_in_the_ledger(patch: Patch) -> None:
@@ -121,7 +112,8 @@ def test_it_finds(plant: Callable[[Patch], None], monkeypatch: Patch) -> None:
 
 @pytest.mark.postgresql
 def test_it_finds_that_nothing_is_locked(monkeypatch: Patch) -> None:
-    no_lock(monkeypatch)
+    """SQLite lets one transaction write at a time, whoever asks for a lock."""
+    without_row_locks(monkeypatch)
     _assert_it_is_found()
 
 
