@@ -102,6 +102,7 @@ def test_no_page_hides_an_error(owner: Client, company: None) -> None:
         assert all(show(row) for show in shown if callable(show))
 
 
+@pytest.mark.embedded
 def test_no_link_leads_nowhere(owner: Client, company: None) -> None:
     known: set[str] = set()
     unread = {list_url(model) for model in OUR_MODELS}
