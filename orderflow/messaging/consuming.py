@@ -33,6 +33,7 @@ LEASE = 60.0  # seconds that work outside the database may take; its own timeout
 PATIENCE = 4  # attempts that count while what is outside is away: a try every eight seconds, and no dead letter
 CRASHES = 3  # batches cut off in a row until a consumer is served carefully
 DRAIN_TIME = 10.0  # seconds until a drain hands over to a new task: sooner than a worker that shuts down would cut it off
+LOCK_TIME = 0.1  # seconds, about, that a batch keeps SQLite's one write lock: whoever places an order waits for it
 
 
 class NeverDelivered(LookupError):
@@ -48,6 +49,8 @@ class DeliveryGone(OperationalError):
 def drain(consumer: str, *, batch: int | None = None, seconds: float = DRAIN_TIME) -> int:
     """Hand `consumer` everything it has to take; returns how many messages were handled.
 
+    `batch` says how many at a time. Without it that is `ORDERFLOW_BATCH`, and on SQLite as many as `LOCK_TIME` allows.
+
     Ends at once where another process drains this consumer: that one looks again after it has released the lock, so what was
     published meanwhile is not forgotten. After `seconds` it ends by waking itself anew. Raises what the database raises when
     it is away; nothing is lost then, and nothing is half done.
@@ -55,6 +58,7 @@ def drain(consumer: str, *, batch: int | None = None, seconds: float = DRAIN_TIM
     subscription = subscription_of(consumer)
     until = monotonic() + seconds
     careful = subscription.outside
+    size = batch or settings.ORDERFLOW_BATCH
     handled = 0
     while first := _first_to_take(consumer):
         if monotonic() > until:
@@ -69,16 +73,22 @@ def drain(consumer: str, *, batch: int | None = None, seconds: float = DRAIN_TIM
             alone = careful = unfinished > CRASHES
         try:
             with _repeated_if_nobodys_fault(consumer):
-                size = batch or settings.ORDERFLOW_BATCH
                 handled += _handle_carefully(subscription) if alone else _handle_batch(subscription, size)
         except TryLater as away:
             logger.warning("%s has to wait: %s", consumer, away)
             return handled  # whoever looks next tries the next message, and the others need not run into it one by one
         if connection.vendor == "sqlite":
-            sleep(monotonic() - began)  # SQLite's writers starve each other otherwise
+            fitting = _let_others_write(size, monotonic() - began)
+            size = batch or min(settings.ORDERFLOW_BATCH, fitting)
     if careful:
         _finish(consumer)
     return handled
+
+
+def _let_others_write(size: int, seconds: float) -> int:
+    """Pause for as long as a batch took, since SQLite's writers starve each other. Returns the size that takes `LOCK_TIME`."""
+    sleep(seconds)
+    return max(1, int(size * LOCK_TIME / seconds))
 
 
 def has_something_to_take(consumer: str) -> bool:

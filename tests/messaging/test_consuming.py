@@ -1,6 +1,8 @@
 import random
 from collections.abc import Callable
 from itertools import pairwise
+from time import sleep
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -44,6 +46,19 @@ def test_a_backlog_is_handled_batch_by_batch(listener: Listener) -> None:
     say(uuid4(), *(f"{number:02}" for number in range(25)))
     drain(CONSUMER, batch=10)
     assert listener.batches == [10, 10, 5]
+
+
+@pytest.mark.embedded
+def test_a_slow_handler_gets_smaller_batches_so_that_nobody_waits_long_for_the_one_write_lock(
+    listener: Listener, settings: Any
+) -> None:
+    settings.ORDERFLOW_BATCH = 100
+    listener.misbehave = lambda message: sleep(0.003)
+    say(uuid4(), *(f"{number:03}" for number in range(200)))
+    drain(CONSUMER)
+    assert listener.batches[0] == 100  # which takes 0.3 seconds, three times as long as it should
+    assert max(listener.batches[1:]) <= 33
+    assert sum(listener.batches) == 200
 
 
 def test_a_handler_that_fails_three_times_and_then_works_keeps_the_order_of_its_key(listener: Listener, later: Later) -> None:
