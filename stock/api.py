@@ -144,7 +144,7 @@ class Reversals(generics.GenericAPIView[ReceiptReversal]):
 class ReservationFilter(filters.FilterSet):
     status = filters.MultipleChoiceFilter(choices=ReservationStatus.choices, help_text="Several: any of them.")
     sku = Word("lines__product__sku")
-    order = filters.UUIDFilter(field_name="id", help_text="A sales order's id.")
+    order = filters.UUIDFilter(field_name="id", strip=False, help_text="A sales order's id.")
     created_since, created_before = Since("placed_at"), Before("placed_at")
 
 

@@ -88,7 +88,7 @@ def drain(consumer: str, *, batch: int | None = None, seconds: float = DRAIN_TIM
 def _let_others_write(size: int, seconds: float) -> int:
     """Pause for as long as a batch took, since SQLite's writers starve each other. Returns the size that takes `LOCK_TIME`."""
     sleep(seconds)
-    return max(1, int(size * LOCK_TIME / seconds))
+    return max(1, int(size * LOCK_TIME / max(seconds, 0.001)))
 
 
 def has_something_to_take(consumer: str) -> bool:

@@ -31,10 +31,12 @@ def eventually(order: SalesOrder, wanted: str) -> None:
     assert_eventually(lambda: state(order) == wanted)
 
 
-def bought_for(order: SalesOrder) -> PurchaseOrder:
-    """The purchase order that a sales order waits for, once Purchase has it."""
-    eventually(order, "awaiting_goods_received")
-    mine = PurchaseOrder.objects.filter(id__in=OrderStatus.objects.filter(order=order).values("purchase_order_id"))
+def bought_for(order: SalesOrder, *, after: PurchaseOrder | None = None) -> PurchaseOrder:
+    """The purchase order that a sales order waits for, `after` the one that has come, once Purchase has it."""
+    waits = OrderStatus.objects.filter(order=order, state="awaiting_goods_received")
+    if after:
+        waits = waits.exclude(purchase_order_id=after.id)
+    mine = PurchaseOrder.objects.filter(id__in=waits.values("purchase_order_id"))
     assert_eventually(mine.exists)
     return mine.get()
 

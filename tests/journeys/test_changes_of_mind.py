@@ -147,7 +147,7 @@ def test_more_is_wanted_while_goods_are_on_order_and_only_the_difference_is_boug
     assert_eventually(lambda: ordered_in_all("lamp") == [1])
     receive(first)
     assert_eventually(lambda: held(order) == 3)
-    receive(bought_for(order))
+    receive(bought_for(order, after=first))
     eventually(order, "delivered")
     assert_all_is_well()
     assert ordered_in_all("desk") == [3, 2]

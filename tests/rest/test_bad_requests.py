@@ -168,6 +168,7 @@ BAD_PARAMETERS = [
     ("sales/orders/?limit=%D9%A3", "limit"),
     ("purchase/orders/?status=lost", "status"),
     ("stock/reservations/?order=abc", "order"),
+    ("stock/reservations/?order=%1F", "order"),
     ("stock/levels/?warehouse=1", "warehouse"),
     ("events/?after=-1", "after"),
     ("events/?after=9223372036854775808", "after"),
