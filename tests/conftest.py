@@ -1,16 +1,37 @@
 """What most tests need: products, goods on the shelf, orders, and everything handled in this process without a worker."""
 
 import os
+from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, transaction
+from django.test import TransactionTestCase
 
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.catalog.services import create_products, product_ids
 from orderflow.messaging import waking
 from orderflow.messaging.consuming import drain
 from orderflow.messaging.subscriptions import subscriptions
+
+MADE_BY_MIGRATE = {model._meta.db_table for model in (ContentType, Permission, Group, Group.permissions.through)}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tables_are_emptied_row_by_row() -> Iterator[None]:
+    """After a test with transactions of its own. Django's `flush` makes every table's files, and what `migrate` fills, anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", _empty_the_tables)
+        yield
+
+
+def _empty_the_tables(case: TransactionTestCase) -> None:
+    tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - MADE_BY_MIGRATE
+    with transaction.atomic(), connection.cursor() as cursor:
+        for table in sorted(tables):
+            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
 
 @pytest.fixture(autouse=True)
