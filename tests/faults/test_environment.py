@@ -66,7 +66,6 @@ def test_orders_that_are_placed_while_the_broker_is_down_are_accepted_and_move_w
         health = client.get("/healthz")
         assert (health.status_code, health.json()["broker"], health.json()["database"]) == (200, "away", "ok")
         assert time.monotonic() - began < 3.0
-        assert {state(order) for order in meanwhile} == {"awaiting_stock_reservation"}
     for order in meanwhile:
         eventually(order, "delivered")
     assert client.get("/healthz").json()["broker"] == "ok"
