@@ -21,10 +21,8 @@ from django.test import Client
 from orderflow.celery import app
 from orderflow.management.processes import beat, worker
 from orderflow.messaging import waking
-from orderflow.messaging.consuming import has_something_to_take
 from orderflow.messaging.models import Consumer, Delivery, DeliveryState, StoredMessage
 from orderflow.messaging.queries import is_quiet
-from orderflow.messaging.subscriptions import subscriptions
 from purchase.services import Arrival, receive_goods
 from sales.models import OrderStatus, SalesOrder
 from sales.services import NewOrder, place_orders
@@ -61,8 +59,6 @@ def test_orders_that_are_placed_while_the_broker_is_down_are_accepted_and_move_w
     receive_goods([Arrival(purchase_order_id=bought_for(held).pk)])
     with redis.Redis.from_url(SERVERS["redis"].url) as broker:
         assert_eventually(lambda: bool(broker.hlen("orderflow:unacked")))
-    # A drain that still runs would take along what is placed next.
-    assert_eventually(lambda: not any(has_something_to_take(each.consumer) for each in subscriptions()))
     with SERVERS["redis"].away(signal.SIGKILL):
         began = time.monotonic()
         meanwhile = [place(CHAIR=1) for _ in range(10)]
@@ -70,7 +66,6 @@ def test_orders_that_are_placed_while_the_broker_is_down_are_accepted_and_move_w
         health = client.get("/healthz")
         assert (health.status_code, health.json()["broker"], health.json()["database"]) == (200, "away", "ok")
         assert time.monotonic() - began < 3.0
-        assert {state(order) for order in meanwhile} == {"awaiting_stock_reservation"}
     for order in meanwhile:
         eventually(order, "delivered")
     assert client.get("/healthz").json()["broker"] == "ok"
