@@ -8,11 +8,11 @@ import pytest
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
-from django.test import TransactionTestCase
+from django.test import TransactionTestCase, override_settings
 
 from orderflow.catalog.quantities import ProductQuantity
 from orderflow.catalog.services import create_products, product_ids
-from orderflow.messaging import waking
+from orderflow.messaging import consuming, waking
 from orderflow.messaging.consuming import drain
 from orderflow.messaging.subscriptions import subscriptions
 
@@ -27,18 +27,25 @@ def tables_are_emptied_row_by_row() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def static_files_are_looked_for_when_somebody_asks() -> Iterator[None]:
+    """Not all of them at the first request of each test's client."""
+    with override_settings(WHITENOISE_AUTOREFRESH=True):
+        yield
+
+
 def _empty_the_tables(case: TransactionTestCase) -> None:
     tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - MADE_BY_MIGRATE
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.constraint_checks_disabled(), transaction.atomic(), connection.cursor() as cursor:
         for table in sorted(tables):
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
 
 @pytest.fixture(autouse=True)
-def no_wake_ups_left_behind(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Tests without a worker ring no alarm: a later test's worker would hear it."""
-    if "worker" not in request.fixturenames:
-        monkeypatch.setattr(waking, "_silent_until", float("inf"))
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests without a worker ring no alarm, which a later test's worker would hear; and nobody has to be let to write."""
+    monkeypatch.setattr(waking, "_silent_until", float("inf"))
+    monkeypatch.setattr(consuming, "sleep", lambda seconds: None)
 
 
 def product(sku: str) -> UUID:

@@ -8,8 +8,10 @@ from uuid import uuid4
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from orderflow.messaging.models import Delivery
 from purchase.services import cancel_purchase_orders
 from sales.models import OrderStatus, SalesOrder
 from sales.services import change_order
@@ -40,10 +42,11 @@ def wanted(order: SalesOrder) -> dict[str, int]:
 def needing_attention(settings: Settings) -> SalesOrder:
     """It was bought for, and the purchase order was cancelled: once is in vain often enough."""
     settings.ORDERFLOW_REPURCHASES = 0
-    settings.ORDERFLOW_FIRST_COUNTDOWN = 0
     order = place(table=1, reference="WEB-1")
     settle()
     cancel_purchase_orders([OrderStatus.objects.get(order=order).purchase_order_id or uuid4()], by="anna")
+    settle()
+    Delivery.objects.update(due_at=timezone.now())  # the timer of the retry
     settle()
     assert OrderStatus.objects.get(order=order).needs_attention
     return order

@@ -144,14 +144,14 @@ def test_a_movement_leads_to_what_it_was_for(owner: Client, company: None) -> No
     receipt = Receipt.objects.latest("at")
     movement = StockMovement.objects.get(document=receipt.pk)
     assert page_url(receipt) in owner.get(page_url(movement)).content.decode()
-    promise = StockMovement.objects.filter(kind=Movement.PROMISED)[0]
+    promise = StockMovement.objects.filter(kind=Movement.PROMISED).earliest("id")
     assert f"/admin/stock/reservation/{promise.document}/change/" in owner.get(page_url(promise)).content.decode()
     adjustment = StockMovement.objects.get(kind=Movement.ADJUSTED)
     assert f"/admin/stock/stockadjustment/{adjustment.pk}/change/" in owner.get(page_url(adjustment)).content.decode()
 
 
 def test_what_a_message_says_is_linked_to_what_it_speaks_of(owner: Client, company: None) -> None:
-    received = StoredMessage.objects.filter(type="purchase.GoodsReceived")[0]
+    received = StoredMessage.objects.filter(type="purchase.GoodsReceived").earliest("id")
     page = owner.get(page_url(received)).content.decode()
     for field, path in (("purchase_order_id", "purchase/purchaseorder"), ("receipt_id", "purchase/receipt")):
         assert f"/admin/{path}/{received.payload[field]}/change/" in page

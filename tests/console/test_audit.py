@@ -146,7 +146,7 @@ def _cancel_what_arrived(shop: dict[str, UUID]) -> None:
 
 def _buy_what_is_on_order(shop: dict[str, UUID]) -> None:
     """The answer to another question has the same missing, and what is on order is bought once more."""
-    bought = StoredMessage.objects.filter(type="purchase.CreatePurchaseOrder").select_related("caused_by")[0]
+    bought = StoredMessage.objects.filter(type="purchase.CreatePurchaseOrder").select_related("caused_by").earliest("id")
     answer = bought.caused_by
     assert answer
     answer.pk = bought.pk = None

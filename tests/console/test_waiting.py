@@ -180,7 +180,7 @@ def test_dates_are_told_in_the_shops_own_time(settings: Settings) -> None:
 
 def test_a_letter_that_was_discarded_keeps_nobody_waiting_who_has_ended() -> None:
     order = place("S-1", desk=1)
-    message = StoredMessage.objects.filter(key=order.id)[0]
+    message = StoredMessage.objects.filter(key=order.id).earliest("id")
     Delivery.objects.create(consumer="sales", message=message, key=order.id, due_at=EXPECTED, state="discarded")
     assert why("S-1").reasons[0].startswith("nothing that will come")
     cancel_orders([order.id], by="Grace")
