@@ -76,12 +76,14 @@ def test_it_is_found_by_words_or_by_a_whole_id(owner: Client, company: None, mod
     assert owner.get(list_url(model), {"q": query}).context["cl"].result_count == found
 
 
+@pytest.mark.postgresql  # it objects to more than SQLite does
 def test_every_list_can_be_filtered_and_sorted(owner: Client, company: None) -> None:
     for model in OUR_MODELS:
         for link in links_in(owner.get(list_url(model)).content.decode(), within=list_url(model)):
             assert owner.get(link).status_code == 200, link
 
 
+@pytest.mark.embedded
 def test_the_page_of_everything_opens_and_has_nothing_to_save(owner: Client, company: None) -> None:
     for model in OUR_MODELS:
         rows = owner.get(list_url(model)).context["cl"].result_list[:5]
@@ -174,6 +176,7 @@ def test_adjustments_are_the_movements_that_a_person_made(owner: Client, company
     assert owner.get(list_url(StockMovement)).context["cl"].result_count > 1
 
 
+@pytest.mark.embedded
 def test_a_long_list_asks_the_database_as_often_as_a_short_one(owner: Client) -> None:
     business(1)
     short = {model: queries_for(owner, list_url(model)) for model in OUR_MODELS}

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from orderflow.catalog.quantities import ProductQuantity
@@ -538,8 +538,9 @@ class Explored:
 
 
 class Broken(AssertionError):
-    def __init__(self, scenario: Scenario, what: object, story: str) -> None:
-        super().__init__(f"{scenario.name}: {what}. It happens so: {story}")
+    @classmethod
+    def of(cls, scenario: Scenario, what: object, story: str) -> Self:
+        return cls(f"{scenario.name}: {what}. It happens so: {story}")
 
 
 def explore(scenario: Scenario) -> Explored:
@@ -554,7 +555,7 @@ def explore(scenario: Scenario) -> Explored:
             explored.came_from.append((came_from, name))
             explored.bound.append([])
             if off := list(what_is_off(world)):
-                raise Broken(scenario, "; ".join(off), explored.story(known))
+                raise Broken.of(scenario, "; ".join(off), explored.story(known))
         return known
 
     number(_beginning(scenario), 0, "")
@@ -564,7 +565,7 @@ def explore(scenario: Scenario) -> Explored:
             try:
                 world = _after(event, scenario, explored.worlds[at])
             except (AssertionError, UnexpectedMessage) as broken:
-                raise Broken(scenario, broken, f"{explored.story(at)}; {event.name}") from broken
+                raise Broken.of(scenario, broken, f"{explored.story(at)}; {event.name}") from broken
             reached = number(world, at, event.name)
             explored.transitions += 1
             if event.needs is None:
@@ -646,4 +647,4 @@ def _every_world_reaches_an_end(explored: Explored) -> None:
                 open_ended.append(before)
     for index in range(len(explored.worlds)):
         if index not in reaches:
-            raise Broken(explored.scenario, "from here on an order can only wait for ever", explored.story(index))
+            raise Broken.of(explored.scenario, "from here on an order can only wait for ever", explored.story(index))

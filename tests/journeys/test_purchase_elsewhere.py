@@ -127,6 +127,7 @@ def awaited(order: SalesOrder) -> str:
     return str(OrderStatus.objects.get(order=order).purchase_order_id)
 
 
+@pytest.mark.postgresql
 def test_orders_are_bought_elsewhere_whoever_is_killed_on_the_way(
     there: tuple[Instance, Api], here: Instance, relay: Instance, another_database: dict[str, str]
 ) -> None:

@@ -175,6 +175,7 @@ LISTS = [
 ]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("path", LISTS)
 def test_a_long_list_asks_the_database_as_often_as_a_short_one(transactional_db: None, path: str) -> None:
     client = APIClient()
