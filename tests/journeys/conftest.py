@@ -1,5 +1,7 @@
 """Real worker and beat processes on the tests' database and broker, and waiting for what they do."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +13,11 @@ import pytest
 from orderflow.management import processes
 from orderflow.messaging import waking
 from tests.conftest import database_environment
+from tests.nursery import Program, nursery
 
 DEADLINE = 30.0  # seconds until something that should happen counts as not happening
+# Seconds. Whoever does not stop at once is killed: that must do no harm either, and saves seconds in each test.
+GRACE = 0.2
 
 
 class Workshop:
@@ -21,14 +26,28 @@ class Workshop:
     def __init__(self, stack: ExitStack, log: Path) -> None:
         self._stack = stack
         self.log = log
-        self.programs: list[subprocess.Popen[bytes]] = []  # all that were started, in that order
+        self.programs: list[Program | subprocess.Popen[bytes]] = []  # all that were started, in that order
 
     def start(self, *commands: Sequence[str], **env: str) -> ExitStack:
         started = ExitStack()
         environment = {**database_environment(), **env}
-        # Whoever does not stop at once is killed: that must do no harm either, and saves seconds in each test.
-        self.programs += started.enter_context(processes.running(*commands, log=self.log, env=environment, grace=0.2))
+        for command in commands:
+            if "celery" in command:
+                program = nursery(frozenset(environment.items())).start(command, self.log)
+                started.callback(_stop, program)
+                self.programs.append(program)
+            else:
+                self.programs += started.enter_context(processes.running(command, log=self.log, env=environment, grace=GRACE))
         return self._stack.enter_context(started)
+
+
+def _stop(program: Program) -> None:
+    program.terminate()
+    try:
+        program.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
 
 
 @pytest.fixture
