@@ -82,7 +82,7 @@ class Program:
 
 def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    _load()
+    load()
     answer: int | None
     for line in sys.stdin:
         match json.loads(line):
@@ -94,7 +94,7 @@ def main() -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _load() -> None:
+def load() -> None:
     """What `celery worker` and `celery beat` load until they begin to work."""
     for program in ("apps.beat", "apps.worker", "bin.celery", "concurrency.prefork", "concurrency.thread"):
         import_module(f"celery.{program}")
@@ -104,8 +104,13 @@ def _load() -> None:
     run_checks()
 
 
-def _live(arguments: Sequence[str], log: str) -> int:
+def die_with_the_parent() -> None:
+    """Linux only: however the parent ends, no program is left behind for the next test."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _live(arguments: Sequence[str], log: str) -> int:
+    die_with_the_parent()
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for stream in (sys.stdout, sys.stderr):

@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from uuid import uuid4
 
 import pytest
@@ -104,20 +105,26 @@ def test_no_page_hides_an_error(owner: Client, company: None) -> None:
         assert all(show(row) for show in shown if callable(show))
 
 
+# To a page, or to the rows of a list that belong to it; a list's own filters and columns are not meant.
+LEADS_ELSEWHERE = re.compile(r"^/admin/\w+/\w+/(.*/change/$|\?(key|document|product|consumer|order|purchase_order_id)=)")
+
+
 @pytest.mark.embedded
 def test_no_link_leads_nowhere(owner: Client, company: None) -> None:
-    known: set[str] = set()
-    unread = {list_url(model) for model in OUR_MODELS}
-    while unread:
-        url = unread.pop()
-        known.add(url)
+    """From each list on, wherever it leads; of links that differ only in the row that they name, the first few."""
+    unread = [list_url(model) for model in OUR_MODELS]
+    known = set(unread)
+    alike = Counter[str]()
+    for url in unread:
         response = owner.get(url)
         assert response.status_code == 200, url
-        links = links_in(response.content.decode(), within="/admin/")
-        unread |= {
-            link for link in links if re.search(r"/change/$|/\?(key|document|product|consumer|order|purchase_order_id)=", link)
-        } - known
-    assert len(known) > 100
+        for link in sorted(links_in(response.content.decode(), within="/admin/") - known):
+            kind = re.sub(r"[0-9a-f-]{36}|\d+", "…", link)
+            if alike[kind] < 5 and LEADS_ELSEWHERE.search(link):
+                alike[kind] += 1
+                known.add(link)
+                unread.append(link)
+    assert len(alike) > 30
 
 
 def test_the_page_of_an_order_tells_its_story_and_leads_to_its_neighbours(owner: Client, company: None) -> None:

@@ -8,7 +8,6 @@ first who comes there takes the file away, and is killed. With "poison" instead 
     after-commit     it is committed, and nobody has been woken
 """
 
-import ctypes
 import os
 import signal
 import time
@@ -27,8 +26,8 @@ from orderflow.messaging import consuming  # noqa: E402
 from orderflow.messaging.messages import Received, to_payload, type_name  # noqa: E402
 from orderflow.messaging.models import Delivery  # noqa: E402
 from orderflow.messaging.subscriptions import Handler, subscribe, subscriptions  # noqa: E402
+from tests.nursery import die_with_the_parent, load  # noqa: E402
 
-PR_SET_PDEATHSIG = 1
 FATES = Path(os.environ["FATES"])
 
 
@@ -37,21 +36,17 @@ def main() -> None:
     for each in subscriptions():
         subscribe(each.consumer, to=each.to, handle=_mortal(each.consumer, each.handle), outside=each.outside)
     arguments = worker()[worker().index("worker") :]
+    load()
     while True:
         began = time.monotonic()
         pid = os.fork()
         if not pid:
-            _be_killed_with_the_parent()
+            die_with_the_parent()
             os.setsid()
             app.worker_main(arguments)
             os._exit(0)
         os.waitpid(pid, 0)
         time.sleep(max(0.0, began + 0.1 - time.monotonic()))
-
-
-def _be_killed_with_the_parent() -> None:
-    """Linux only, as is all of this: however the parent ends, no worker is left behind for the next test."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _mortal(consumer: str, handle: Handler) -> Handler:
