@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Self
 
 import psycopg
@@ -38,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    signal.signal(signal.SIGTERM, _interrupt)
     folder = Path(_cleanup.enter_context(tempfile.TemporaryDirectory(prefix="orderflow-tests-", ignore_cleanup_errors=True)))
     folder.chmod(0o755)
     os.environ["ORDERFLOW_VAR"] = str(folder)
@@ -53,6 +55,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
             os.environ["DATABASE_URL"] = SERVERS["postgresql"].url
             os.environ["CELERY_BROKER_URL"] = SERVERS["redis"].url
     return (yield)
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """Told to stop, pytest ends as it does after Ctrl-C: what was started here is stopped."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def pytest_unconfigure() -> None:
