@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from statistics import mean, median
 from time import monotonic
+from timeit import repeat
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +36,9 @@ from stock.models import Balance, Movement, Reservation, ReservationLine, StockM
 from tests.journeys.conftest import Workshop, assert_eventually
 
 NORTHWIND = Path(os.environ.get("NORTHWIND_DIR", Path(__file__).parents[3] / "shared" / "data" / "northwind"))
-LIMIT = {"sqlite": 30.0, "postgresql": 15.0}  # seconds of processing, import and receipt included
+# Seconds of processing, import and receipt included, where Python takes `USUALLY` seconds for `_seconds_of_python`.
+LIMIT = {"sqlite": 30.0, "postgresql": 15.0}
+USUALLY = 0.05
 
 pytestmark = pytest.mark.alone
 needs_the_data = pytest.mark.skipif(
@@ -45,6 +49,7 @@ needs_the_data = pytest.mark.skipif(
 @needs_the_data
 def test_every_order_of_northwind_is_delivered_and_the_sums_are_right(worker: Workshop) -> None:
     assert_eventually(is_quiet)
+    slowness = [_seconds_of_python() / USUALLY]
     began = monotonic()
     with _told("import"):
         _import()
@@ -56,10 +61,11 @@ def test_every_order_of_northwind_is_delivered_and_the_sums_are_right(worker: Wo
     with _told("settle"):
         assert_eventually(lambda: _orders_in(State.DELIVERED) == 830 and is_quiet(), seconds=120)
     seconds = monotonic() - began
-    print(f"all in all: {seconds:.1f} s")
+    slowness.append(_seconds_of_python() / USUALLY)
+    print(f"all in all: {seconds:.1f} s; this machine takes {mean(slowness):.1f} times as long as is usual")
     _assert_sums()
     assert [check for check in audit() if check.offenders] == []
-    assert seconds < LIMIT[connection.vendor]
+    assert seconds < LIMIT[connection.vendor] * max(1.0, mean(slowness))
 
 
 @needs_the_data
@@ -216,6 +222,11 @@ def _assert_balances(**delivered_are: str) -> None:
 def _by_product(model: type, sku: str, quantity: str, **filters: str) -> dict[str, int]:
     rows = model.objects.filter(**filters).values(sku).annotate(total=Sum(quantity)).order_by()  # type: ignore[attr-defined]
     return dict(rows.values_list(sku, "total"))
+
+
+def _seconds_of_python() -> float:
+    """How quick this machine is now: it may be shared, and slower than others, and slower than it was."""
+    return median(repeat("sum(i * i for i in range(1000))", number=1000, repeat=9))
 
 
 @contextmanager
