@@ -42,7 +42,7 @@ def _empty_the_tables(case: TransactionTestCase) -> None:
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests without a worker ring no alarm, which a later test's worker would hear; and nobody has to be let to write."""
     monkeypatch.setattr(waking, "_silent_until", float("inf"))
     monkeypatch.setattr(consuming, "sleep", lambda seconds: None)
