@@ -1,4 +1,4 @@
-# Sourced by demo, start and test: the virtual environment with exactly what requirements.txt names. POSIX sh, python3 only.
+# Sourced by the scripts in bin/: creates the virtual environment .venv from requirements.txt. POSIX sh; needs only python3.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -19,11 +19,11 @@ find_python() {
 
 if ! cmp -s requirements.txt .venv/requirements.installed; then
     python=$(find_python)
-    [ -n "$python" ] || stop "Orderflow needs Python 3.11 or newer. On Debian: sudo apt-get install python3 python3-venv"
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || stop "Python's venv is missing. On Debian: sudo apt-get install python3-venv"
-    echo "Setting up .venv with requirements.txt (once; about a minute) …"
+    [ -n "$python" ] || stop "Python 3.11 or newer was not found. Install it, or set PYTHON to its path. On Debian: sudo apt-get install python3 python3-venv"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || stop "The Python module venv is missing. On Debian: sudo apt-get install python3-venv"
+    echo "Creating .venv from requirements.txt; the first run takes about 1 minute …"
     "$python" -m venv --clear .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt ||
-        stop "pip could not install requirements.txt: see above. Is a package index within reach?"
+        stop "pip could not install requirements.txt; its error is shown above. Check the connection to the package index."
     cp requirements.txt .venv/requirements.installed
 fi

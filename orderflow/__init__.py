@@ -1,5 +1,1 @@
-"""The project: what the three contexts share, and what sees all of them. It takes no business decision."""
-
-from orderflow.celery import app as celery_app
-
-__all__ = ["celery_app"]
+"""The project package: what the three contexts share, and what sees all of them."""

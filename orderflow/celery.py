@@ -1,4 +1,4 @@
-"""The Celery application: the alarm clock of the messaging kernel, never its memory."""
+"""The Celery application. Celery carries wake-ups; the database holds the messages."""
 
 import logging
 import os
@@ -10,70 +10,76 @@ from celery.signals import beat_init, setup_logging, task_prerun, worker_init
 from django.db import InterfaceError, OperationalError, close_old_connections
 from kombu.transport import TRANSPORT_ALIASES
 
-from orderflow.database import is_away
+from orderflow.core.database import is_unavailable
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orderflow.settings")
 
-TRANSPORT_ALIASES["filesystem"] = "orderflow.brokers:FilesystemTransport"
-TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "orderflow.brokers:RedisTransport"
+TRANSPORT_ALIASES["filesystem"] = "orderflow.transports:FilesystemTransport"
+TRANSPORT_ALIASES["redis"] = "orderflow.transports:RedisTransport"
+TRANSPORT_ALIASES["rediss"] = "orderflow.transports:RedisTransport"
 
 logger = logging.getLogger(__name__)
 
 
-class PatientTask(Task):  # type: ignore[type-arg]
-    """A task that takes a database that is away for what it is: nothing is lost, and the next wake-up tries again.
+class OutageTolerantTask(Task):  # type: ignore[type-arg]
+    """A task that ends quietly while the database is unavailable; the next wake-up tries again.
 
-    One line says so when it goes, and one when it is back, in each process; a traceback for each wake-up would bury them.
+    Each process logs one line when the outage begins and one when it ends, not a traceback for
+    each wake-up.
     """
 
-    _away = False  # of the whole process, whichever task notices
+    _outage = False  # of the process: set by whichever task notices it
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
             result = super().__call__(*args, **kwargs)
         except (OperationalError, InterfaceError) as error:
-            if not is_away(error):
+            if not is_unavailable(error):
                 raise
-            if not PatientTask._away:
-                logger.error("The database is away (%s). Nothing is lost; this process goes on once it is back.", _line(error))
-            PatientTask._away = True
+            if not OutageTolerantTask._outage:
+                logger.error(
+                    "The database is unavailable (%s). No data is lost; processing resumes "
+                    "automatically.",
+                    _one_line(error),
+                )
+            OutageTolerantTask._outage = True
             return None
-        if PatientTask._away:
-            PatientTask._away = False
-            logger.warning("The database is back.")
+        if OutageTolerantTask._outage:
+            OutageTolerantTask._outage = False
+            logger.warning("The database is available again.")
         return result
 
 
-app = Celery("orderflow", task_cls=PatientTask)
+app = Celery("orderflow", task_cls=OutageTolerantTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
 @setup_logging.connect
-def leave_logging_to_the_settings(**signal: Any) -> None:
-    """Celery would set a level of its own, and hide what Sales says of its orders."""
+def keep_django_logging(**signal: Any) -> None:
+    """Keep LOGGING of the settings: Celery would otherwise install its own handlers and level."""
 
 
 @worker_init.connect
 @beat_init.connect
-def refuse_to_start_with_wrong_settings(**signal: Any) -> None:
-    """Celery runs Django's system checks, and starts whatever they say."""
-    from orderflow.checks import assert_settings_are_right  # settings are not read yet at the top
+def exit_on_invalid_settings(**signal: Any) -> None:
+    """End the process if a system check fails; Celery runs the checks and ignores the result."""
+    from orderflow.checks import validate_settings  # needs the settings, which are loaded by now
 
     try:
-        assert_settings_are_right()
-    except Exception as wrong:  # Celery would log whatever a receiver raises, and go on
-        sys.exit(str(wrong))
+        validate_settings()
+    except Exception as error:  # Celery would log it and continue
+        sys.exit(str(error))
 
 
 @task_prerun.connect
-def look_after_the_database_connection(**signal: Any) -> None:
-    """What a web request does at its start: a connection that is too old, or that the server ended, is replaced.
+def close_stale_connections(**signal: Any) -> None:
+    """Close a database connection that is too old or broken, as Django does for each request.
 
-    With CELERY_DB_REUSE_MAX Celery keeps the connection between tasks and never asks whether it still works.
+    With CELERY_DB_REUSE_MAX Celery keeps the connection and never checks it.
     """
     close_old_connections()
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())

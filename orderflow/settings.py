@@ -1,7 +1,8 @@
-"""Every setting, in one file: each value from the environment, its default beside it.
+"""The settings, by topic. Each environment variable is read and documented here, once.
 
-With no variable set this is the embedded default: SQLite and a broker made of files, both in `var/`, nothing installed.
-Production sets DATABASE_URL, CELERY_BROKER_URL, ORDERFLOW_SECRET_KEY and ORDERFLOW_HOSTS.
+Without any variable this is the local setup: SQLite and a filesystem broker in the data directory.
+A server setup sets DATABASE_URL, CELERY_BROKER_URL, ORDERFLOW_SECRET_KEY and
+ORDERFLOW_ALLOWED_HOSTS.
 """
 
 from pathlib import Path
@@ -11,70 +12,321 @@ import dj_database_url
 import django_stubs_ext
 from kombu import Queue
 
-from orderflow import environment
-from orderflow.logs import without_traceback
+from orderflow import environment as env
+from orderflow.logs import drop_scheduling_tracebacks
 
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR = Path(environment.text("ORDERFLOW_VAR", str(BASE_DIR / "var")))  # what the embedded default writes
-VAR.mkdir(parents=True, exist_ok=True)
 
-# -- the process ----------------------------------------------------------------------------------------------------------
-# Whether an accepted order is delivered at once, or when a person says so; an order can say otherwise for itself.
-ORDERFLOW_DELIVERY = environment.choice("ORDERFLOW_DELIVERY", "automatic", among=("automatic", "manual"))
-# What is bought for an order that cannot be served: the whole line ("ordered"), or only what the shelf lacks ("shortage").
-ORDERFLOW_BUY = environment.choice("ORDERFLOW_BUY", "ordered", among=("ordered", "shortage"))
-# Seconds until the process manager first asks whether Stock has caught up; doubled at each asking, up to the longest.
-ORDERFLOW_FIRST_COUNTDOWN = environment.seconds("ORDERFLOW_FIRST_COUNTDOWN", 2.0, at_least=0.1)
-ORDERFLOW_LONGEST_COUNTDOWN = environment.seconds("ORDERFLOW_LONGEST_COUNTDOWN", 240.0, at_least=ORDERFLOW_FIRST_COUNTDOWN)
-# How often what did not come is bought once more, until the order needs a person's attention.
-ORDERFLOW_REPURCHASES = environment.whole("ORDERFLOW_REPURCHASES", 3)
-# Which purchase orders are cancelled, if nothing of them has arrived: none; those of a cancelled sales order; or those, too, of
-# one that was served by other goods ("unneeded"). The others are kept: their goods serve who waits, or lie on the shelf.
-ORDERFLOW_CANCEL_PURCHASES = environment.choice(
-    "ORDERFLOW_CANCEL_PURCHASES", "cancelled", among=("never", "cancelled", "unneeded")
+# == process =====================================================================================
+
+env.topic("Sales orders and purchase orders")
+
+ORDERFLOW_DELIVERY_MODE = env.choice(
+    "ORDERFLOW_DELIVERY_MODE",
+    "automatic",
+    choices=("automatic", "manual"),
+    help="Default delivery mode of sales orders: delivered when fully reserved, or by a user.",
 )
-# Another system's Purchase: where it is, and the token that it gave us. Unset: Purchase is here.
-ORDERFLOW_PURCHASE_URL = environment.text("ORDERFLOW_PURCHASE_URL", "")
-ORDERFLOW_PURCHASE_TOKEN = environment.text("ORDERFLOW_PURCHASE_TOKEN", "")
-# How much more than ordered may be received, in percent of a line.
-ORDERFLOW_OVER_RECEIPT = environment.whole("ORDERFLOW_OVER_RECEIPT", 0, at_most=100)
-# When goods are expected whose purchase order does not say when.
-ORDERFLOW_LEAD_TIME = environment.duration("ORDERFLOW_LEAD_TIME", "7d")
-# How long an order may be in a state before it is marked overdue; 0s: as long as it likes.
-ORDERFLOW_LIMITS = {
-    "awaiting_stock_reservation": environment.duration("ORDERFLOW_RESERVATION_LIMIT", "1h"),
-    "awaiting_goods_received": environment.duration("ORDERFLOW_GOODS_LIMIT", "30d"),
-    "deliverable": environment.duration("ORDERFLOW_DELIVERY_LIMIT", "7d"),
+ORDERFLOW_PURCHASE_QUANTITY = env.choice(
+    "ORDERFLOW_PURCHASE_QUANTITY",
+    "full_line",
+    choices=("full_line", "shortage"),
+    help="What is purchased for a line that cannot be fully reserved: the whole line, or only the "
+    "shortage; then available stock is reserved in part.",
+)
+ORDERFLOW_MAX_REPURCHASES = env.integer(
+    "ORDERFLOW_MAX_REPURCHASES",
+    3,
+    help="Purchase orders that may follow the first one of a sales order before the order needs "
+    "attention.",
+)
+ORDERFLOW_WITHDRAW_PURCHASE_ORDERS = env.choice(
+    "ORDERFLOW_WITHDRAW_PURCHASE_ORDERS",
+    "on_cancel",
+    choices=("never", "on_cancel", "when_unneeded"),
+    help="When open linked purchase orders are withdrawn: never, when the sales order is "
+    "cancelled, or also when other goods fulfilled it. Goods of others become available stock.",
+)
+ORDERFLOW_RETRY_COUNTDOWN = env.seconds(
+    "ORDERFLOW_RETRY_COUNTDOWN",
+    2.0,
+    minimum=0.1,
+    help="Delay of the first retry of a reservation; doubled while Stock lags.",
+)
+ORDERFLOW_RETRY_COUNTDOWN_MAX = env.seconds(
+    "ORDERFLOW_RETRY_COUNTDOWN_MAX",
+    240.0,
+    minimum=ORDERFLOW_RETRY_COUNTDOWN,
+    help="Longest delay of a retry.",
+)
+ORDERFLOW_OVER_RECEIPT_TOLERANCE = env.integer(
+    "ORDERFLOW_OVER_RECEIPT_TOLERANCE",
+    0,
+    maximum=100,
+    help="Percent of a purchase order line that may be received above the ordered quantity.",
+)
+ORDERFLOW_LEAD_TIME = env.duration(
+    "ORDERFLOW_LEAD_TIME",
+    "7d",
+    help="Time from ordering to the expected date, for purchase orders without an expected date.",
+)
+ORDERFLOW_STATUS_LIMITS = {
+    "awaiting_stock_reservation": env.duration(
+        "ORDERFLOW_RESERVATION_OVERDUE_AFTER",
+        "1h",
+        help="Time in status awaiting stock reservation after which a sales order is overdue; "
+        "`0s` disables the check.",
+    ),
+    "awaiting_goods_received": env.duration(
+        "ORDERFLOW_GOODS_OVERDUE_AFTER",
+        "30d",
+        help="The same for status awaiting goods received.",
+    ),
+    "deliverable": env.duration(
+        "ORDERFLOW_DELIVERY_OVERDUE_AFTER",
+        "7d",
+        help="The same for status deliverable.",
+    ),
 }
+ORDERFLOW_OVERDUE_CHECK_INTERVAL = env.seconds(
+    "ORDERFLOW_OVERDUE_CHECK_INTERVAL",
+    60.0,
+    minimum=1.0,
+    help="How often beat checks for overdue sales orders and purchase orders.",
+)
 
-# -- the messaging kernel -------------------------------------------------------------------------------------------------
-ORDERFLOW_BATCH = environment.whole("ORDERFLOW_BATCH", 250, at_least=1)  # deliveries handled in one transaction
-ORDERFLOW_SWEEP = environment.seconds("ORDERFLOW_SWEEP", 5.0, at_least=0.1)  # how often beat looks for what was not woken
-ORDERFLOW_CLOCK = environment.seconds("ORDERFLOW_CLOCK", 60.0, at_least=1.0)  # how often beat looks for what is overdue
+# == external purchasing =========================================================================
 
-# -- the web --------------------------------------------------------------------------------------------------------------
-DEBUG = environment.flag("ORDERFLOW_DEBUG", False)
-PUBLISHED_SECRET_KEY = "django-insecure-good-enough-for-trying-out-on-your-own-machine"  # noqa: S105  # no secret
-SECRET_KEY = environment.text("ORDERFLOW_SECRET_KEY", "") or PUBLISHED_SECRET_KEY
-ALLOWED_HOSTS = environment.words("ORDERFLOW_HOSTS", "localhost,127.0.0.1,[::1]")
-HTTPS = environment.flag("ORDERFLOW_HTTPS", False)  # behind a proxy that ends TLS and sets X-Forwarded-Proto
+env.topic("External purchasing")
+
+ORDERFLOW_EXTERNAL_PURCHASE_URL = env.text(
+    "ORDERFLOW_EXTERNAL_PURCHASE_URL",
+    "",
+    help="URL of the system that manages purchase orders; empty: they are managed here.",
+)
+ORDERFLOW_EXTERNAL_PURCHASE_TOKEN = env.text(
+    "ORDERFLOW_EXTERNAL_PURCHASE_TOKEN",
+    "",
+    help="REST token of a user of that system who may add and change purchase orders.",
+)
+ORDERFLOW_RELAY_SOURCE_TOKEN = env.text(
+    "ORDERFLOW_RELAY_SOURCE_TOKEN",
+    "",
+    help="For `relay_receipts`: token of a user of the source who may view feed entries.",
+)
+ORDERFLOW_RELAY_TARGET_TOKEN = env.text(
+    "ORDERFLOW_RELAY_TARGET_TOKEN",
+    "",
+    help="For `relay_receipts`: token of a user of the target who may add external receipts.",
+)
+
+# == data directory and database =================================================================
+
+env.topic("Data directory and database")
+
+ORDERFLOW_DATA_DIR = Path(
+    env.text(
+        "ORDERFLOW_DATA_DIR",
+        str(BASE_DIR / "var"),
+        shown_default="var/ in the checkout",
+        help="Directory of the SQLite database, the filesystem broker and the first password.",
+    )
+)
+ORDERFLOW_DATA_DIR.mkdir(parents=True, exist_ok=True)
+
+_database: dict[str, Any] = dict(
+    dj_database_url.parse(
+        env.text(
+            "DATABASE_URL",
+            f"sqlite:///{ORDERFLOW_DATA_DIR / 'orderflow.sqlite3'}",
+            shown_default="SQLite in the data directory",
+            help="`postgresql://user:password@host/name` for a server setup.",
+        )
+    )
+)
+_is_sqlite = _database["ENGINE"] == "django.db.backends.sqlite3"
+_SQLITE_OPTIONS: dict[str, Any] = {
+    # A transaction that reads and then writes would otherwise fail instead of waiting.
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+}
+_POSTGRESQL_OPTIONS: dict[str, Any] = {
+    "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
+}
+_database["OPTIONS"] = {
+    **(_SQLITE_OPTIONS if _is_sqlite else _POSTGRESQL_OPTIONS),
+    **_database.get("OPTIONS", {}),
+}
+DATABASES = {
+    "default": {
+        **_database,
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": not _is_sqlite,
+        # Tests run real worker processes, which cannot see a database in memory.
+        "TEST": {"NAME": str(ORDERFLOW_DATA_DIR / "test.sqlite3")} if _is_sqlite else {},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# == messaging kernel and Celery =================================================================
+
+env.topic("Messaging and Celery")
+
+ORDERFLOW_BATCH_SIZE = env.integer(
+    "ORDERFLOW_BATCH_SIZE",
+    250,
+    minimum=1,
+    help="Largest number of messages that are handled in one transaction.",
+)
+ORDERFLOW_SWEEP_INTERVAL = env.seconds(
+    "ORDERFLOW_SWEEP_INTERVAL",
+    5.0,
+    minimum=0.1,
+    help="How often beat wakes the consumers that have due messages.",
+)
+CELERY_BROKER_URL = env.text(
+    "CELERY_BROKER_URL",
+    "filesystem://",
+    shown_default="files in the data directory",
+    help="`redis://host/0` for a server setup.",
+)
+_is_filesystem_broker = CELERY_BROKER_URL.startswith("filesystem:")
+_visibility_timeout = env.integer(
+    "ORDERFLOW_VISIBILITY_TIMEOUT",
+    int(ORDERFLOW_RETRY_COUNTDOWN_MAX) + 60,
+    shown_default="the longest retry countdown plus 60",
+    help="Seconds after which Redis delivers an unacknowledged wake-up again.",
+)
+_broker_dir = ORDERFLOW_DATA_DIR / "broker"
+if _is_filesystem_broker:
+    _broker_dir.mkdir(exist_ok=True)
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+        "data_folder_in": str(_broker_dir),
+        "data_folder_out": str(_broker_dir),
+        "control_folder": str(_broker_dir / "control"),
+        "polling_interval": 0.05,
+    }
+else:
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "visibility_timeout": _visibility_timeout,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "global_keyprefix": "orderflow:",
+    }
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # unlimited
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_TIME_LIMIT = 120  # seconds; a drain ends itself after 10
+_QUEUES = ("sales", "stock", "purchase", "feed", "messaging")
+CELERY_TASK_DEFAULT_QUEUE = "messaging"
+CELERY_TASK_QUEUES = [Queue(name) for name in _QUEUES]  # a worker serves all, unless -Q says which
+CELERY_TASK_ROUTES = {f"{name}.*": {"queue": name} for name in _QUEUES}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # a drain needs no broker
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 15  # seconds; longer than a drain
+CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = not _is_filesystem_broker
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = not _is_filesystem_broker
+CELERY_WORKER_POOL = "threads" if _is_filesystem_broker else "prefork"
+CELERY_WORKER_CONCURRENCY = env.integer(
+    "ORDERFLOW_WORKER_CONCURRENCY",
+    1 if _is_filesystem_broker else 3,
+    minimum=1,
+    shown_default="1 with the filesystem broker, otherwise 3",
+    help="Processes of one worker; threads with the filesystem broker.",
+)
+CELERY_BEAT_SCHEDULE: dict[str, Any] = {
+    "sweep": {
+        "task": "messaging.sweep",
+        "schedule": ORDERFLOW_SWEEP_INTERVAL,
+        "options": {"expires": ORDERFLOW_SWEEP_INTERVAL},
+    },
+    # Not in the queues of the contexts: behind thousands of wake-ups these tasks would expire.
+    "mark-overdue-sales-orders": {
+        "task": "sales.mark_overdue_orders",
+        "schedule": ORDERFLOW_OVERDUE_CHECK_INTERVAL,
+        "options": {"expires": ORDERFLOW_OVERDUE_CHECK_INTERVAL, "queue": "messaging"},
+    },
+    "mark-overdue-purchase-orders": {
+        "task": "purchase.mark_overdue_orders",
+        "schedule": ORDERFLOW_OVERDUE_CHECK_INTERVAL,
+        "options": {"expires": ORDERFLOW_OVERDUE_CHECK_INTERVAL, "queue": "messaging"},
+    },
+    "delete-expired-idempotency-records": {
+        "task": "api.delete_expired_idempotency_records",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(ORDERFLOW_DATA_DIR / "beat-schedule")
+# Tasks until a worker reconnects; unset, Celery closes the connection after every task.
+CELERY_DB_REUSE_MAX = 10_000
+
+# == web server ==================================================================================
+
+env.topic("Web server and security")
+
+DEBUG = env.flag("ORDERFLOW_DEBUG", False, help="`1` shows tracebacks; not for production.")
+INSECURE_DEFAULT_SECRET_KEY = "django-insecure-good-enough-for-a-local-setup"  # noqa: S105
+SECRET_KEY = (
+    env.text(
+        "ORDERFLOW_SECRET_KEY",
+        "",
+        shown_default="an insecure key",
+        help="Signs sessions and cursors; at least 50 random characters, equal in each process.",
+    )
+    or INSECURE_DEFAULT_SECRET_KEY
+)
+ALLOWED_HOSTS = env.comma_separated(
+    "ORDERFLOW_ALLOWED_HOSTS",
+    "localhost,127.0.0.1,[::1]",
+    help="Host names under which the server is reached.",
+)
+HTTPS = env.flag(
+    "ORDERFLOW_HTTPS",
+    False,
+    help="`1` behind a proxy that terminates TLS and sets `X-Forwarded-Proto`.",
+)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-SECURE_HSTS_SECONDS = environment.whole("ORDERFLOW_HSTS", 0)  # browsers remember it: set it once HTTPS is there to stay
+SECURE_HSTS_SECONDS = env.integer(
+    "ORDERFLOW_HSTS_SECONDS",
+    0,
+    help="Seconds during which browsers use HTTPS only; set it when HTTPS works permanently.",
+)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # asked from inside, without TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # requested without TLS, from inside the network
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 ROOT_URLCONF = "orderflow.urls"
 WSGI_APPLICATION = "orderflow.wsgi.application"
+STATIC_URL = "/static/"
+STATIC_ROOT = (
+    env.text(
+        "ORDERFLOW_STATIC_ROOT",
+        "",
+        help="Directory for `collectstatic`; empty: static files are served from the packages.",
+    )
+    or None
+)
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.text(
+    "ORDERFLOW_TIME_ZONE", "UTC", help="Time zone of the admin, the timeline and CSV imports."
+)
+USE_TZ = True
 
 INSTALLED_APPS = [
     "orderflow",
     "orderflow.catalog",
     "orderflow.messaging",
-    "orderflow.feed",
+    "orderflow.event_feed",
     "orderflow.api",
-    "orderflow.console",
+    "orderflow.operations",
     "sales",
     "stock",
     "purchase",
@@ -95,7 +347,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "orderflow.api.limits.limited_bodies",
+    "orderflow.api.body_limit.limit_body_size",
     "django.middleware.http.ConditionalGetMiddleware",  # ETag and If-None-Match
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -117,51 +369,16 @@ TEMPLATES = [
         },
     }
 ]
-REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.TokenAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
-    ],
-    "DEFAULT_PERMISSION_CLASSES": ["orderflow.api.permissions.Needs"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["orderflow.api.parsing.Json"],
-    "DEFAULT_PAGINATION_CLASS": "orderflow.api.pages.Pages",
-    "DEFAULT_FILTER_BACKENDS": ["orderflow.api.filters.Filters"],
-    "DEFAULT_SCHEMA_CLASS": "orderflow.api.schema.Described",
-    "DEFAULT_METADATA_CLASS": None,
-    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
-    # Each web process counts for itself, in its memory: neither a Redis nor a row is asked for it.
-    "DEFAULT_THROTTLE_RATES": {
-        "user": environment.text("ORDERFLOW_THROTTLE", "3000/min"),
-        "failures": environment.text("ORDERFLOW_THROTTLE_FAILURES", "30/min"),
-    },
-    "NUM_PROXIES": 1 if HTTPS else 0,  # who believes X-Forwarded-For of anybody throttles nobody
-    "EXCEPTION_HANDLER": "orderflow.api.problems.answer",
-    "URL_FORMAT_OVERRIDE": None,
-    "UNICODE_JSON": False,  # what is half a character, and is quoted in a refusal, could not be sent otherwise
-    "UNAUTHENTICATED_USER": None,
-}
-SPECTACULAR_SETTINGS: dict[str, Any] = {
-    "TITLE": "Orderflow",
-    "DESCRIPTION": "Sales orders, stock, purchase orders, and all that happens to them. docs/rest.md shows the whole loop.",
-    "VERSION": "1",
-    "SCHEMA_PATH_PREFIX": "/api",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "docExpansion": "list", "validatorUrl": None},
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "orderflow.api.schema.with_links",
-    ],
-}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
         "script-src": ["'self'"],
         "style-src": ["'self'"],
-        "img-src": ["'self'", "data:"],  # the icons in style sheets
+        "img-src": ["'self'", "data:"],  # icons in style sheets
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
         "form-action": ["'self'"],
@@ -169,113 +386,95 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
-STATIC_URL = "/static/"
-STATIC_ROOT = environment.text("ORDERFLOW_STATIC", "") or None  # where collectstatic puts them; unset, they are served in place
-WHITENOISE_USE_FINDERS = True
-WHITENOISE_AUTOREFRESH = False
-LANGUAGE_CODE = "en"
-TIME_ZONE = environment.text("ORDERFLOW_TIME_ZONE", "UTC")
-USE_TZ = True
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# -- the database ---------------------------------------------------------------------------------------------------------
-_SQLITE_OPTIONS: dict[str, Any] = {
-    "transaction_mode": "IMMEDIATE",  # a transaction that reads and then writes would else fail instead of wait
-    "timeout": 20,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+# == REST API ====================================================================================
+
+env.topic("REST API")
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["orderflow.api.permissions.HasViewPermission"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["orderflow.api.parsing.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "orderflow.api.pagination.KeysetPagination",
+    "DEFAULT_FILTER_BACKENDS": ["orderflow.api.filters.StrictFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "orderflow.api.schema.ProblemSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
+    # Each web process counts in its own memory: throttling needs neither Redis nor the database.
+    "DEFAULT_THROTTLE_RATES": {
+        "user": env.text(
+            "ORDERFLOW_THROTTLE_RATE",
+            "3000/min",
+            help="REST requests of one user to one web process.",
+        ),
+        "auth_failures": env.text(
+            "ORDERFLOW_AUTH_FAILURE_THROTTLE_RATE",
+            "30/min",
+            help="REST requests without valid credentials from one address to one web process. "
+            "The admin login is not throttled.",
+        ),
+    },
+    "NUM_PROXIES": 1 if HTTPS else 0,  # a client could evade throttling with X-Forwarded-For
+    "EXCEPTION_HANDLER": "orderflow.api.problems.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNICODE_JSON": False,  # an error that quotes a lone surrogate could not be encoded otherwise
+    "UNAUTHENTICATED_USER": None,
 }
-_POSTGRESQL_OPTIONS: dict[str, Any] = {
-    "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
-}
-_database: dict[str, Any] = dict(
-    dj_database_url.parse(environment.text("DATABASE_URL", f"sqlite:///{VAR / 'orderflow.sqlite3'}"))
-)
-_SQLITE = _database["ENGINE"] == "django.db.backends.sqlite3"
-_database["OPTIONS"] = {**(_SQLITE_OPTIONS if _SQLITE else _POSTGRESQL_OPTIONS), **_database.get("OPTIONS", {})}
-DATABASES = {
-    "default": {
-        **_database,
-        "CONN_MAX_AGE": 600,
-        "CONN_HEALTH_CHECKS": not _SQLITE,
-        # Tests run real worker processes, which could not see a database in memory.
-        "TEST": {"NAME": str(VAR / "test.sqlite3")} if _SQLITE else {},
-    }
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Orderflow",
+    "DESCRIPTION": "Sales orders, stock and purchase orders. docs/rest.md shows the flow.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "docExpansion": "list", "validatorUrl": None},
+    "ENUM_SUFFIX": "",
+    "ENUM_NAME_OVERRIDES": {
+        "DeliveryMode": "sales.models.DeliveryMode",
+        "SalesOrderStatus": "sales.api.STATUS_CHOICES",
+        "ReservationStatus": "stock.models.ReservationStatus",
+        "PurchaseOrderStatus": "purchase.api.STATUS_CHOICES",
+        "QueuedMessageStatus": "orderflow.messaging.models.QueuedMessageStatus",
+        "EventType": "orderflow.event_feed.queries.event_types",
+        "ProblemCode": "orderflow.api.schema.problem_codes",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "orderflow.api.schema.require_response_fields",
+        "orderflow.api.schema.add_links",
+    ],
 }
 
-# -- Celery: wake-ups only, so every message may be lost, doubled or late -------------------------------------------------
-CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", "filesystem://")
-_EMBEDDED_BROKER = CELERY_BROKER_URL.startswith("filesystem:")
-_BROKER = VAR / "broker"
-if _EMBEDDED_BROKER:
-    _BROKER.mkdir(exist_ok=True)
-    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
-        "data_folder_in": str(_BROKER),
-        "data_folder_out": str(_BROKER),
-        "control_folder": str(_BROKER / "control"),
-        "polling_interval": 0.05,
-    }
-else:
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
-        # After so many seconds Redis hands out again what a worker holds and has not acknowledged.
-        "visibility_timeout": environment.whole("ORDERFLOW_VISIBILITY_TIMEOUT", int(ORDERFLOW_LONGEST_COUNTDOWN) + 60),
-        "socket_timeout": 10,
-        "socket_connect_timeout": 3,
-        "socket_keepalive": True,
-        "health_check_interval": 25,
-        "global_keyprefix": "orderflow:",
-    }
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_TIME_LIMIT = 120  # a drain ends itself after 10 s
-_QUEUES = ("sales", "stock", "purchase", "feed", "messaging")
-CELERY_TASK_DEFAULT_QUEUE = "messaging"
-CELERY_TASK_QUEUES = [Queue(name) for name in _QUEUES]  # a worker takes from all of them, unless told which with -Q
-CELERY_TASK_ROUTES = {f"{name}.*": {"queue": name} for name in _QUEUES}
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False  # a drain needs no broker
-CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 15  # longer than a drain
-CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = not _EMBEDDED_BROKER
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = not _EMBEDDED_BROKER
-CELERY_WORKER_POOL = "threads" if _EMBEDDED_BROKER else "prefork"
-CELERY_WORKER_CONCURRENCY = environment.whole("ORDERFLOW_WORKERS", 1 if _EMBEDDED_BROKER else 3, at_least=1)
-CELERY_BEAT_SCHEDULE = {
-    "sweep": {
-        "task": "messaging.sweep",
-        "schedule": ORDERFLOW_SWEEP,
-        "options": {"expires": ORDERFLOW_SWEEP},
-    },
-    **{
-        f"{context}'s clock": {
-            "task": f"{context}.look_at_the_clock",
-            "schedule": ORDERFLOW_CLOCK,
-            # Not the context's own queue: thousands of wake-ups may wait there, and a look that comes too late has expired.
-            "options": {"expires": ORDERFLOW_CLOCK, "queue": "messaging"},
-        }
-        for context in ("sales", "purchase")
-    },
-}
-CELERY_BEAT_SCHEDULE["old answers"] = {"task": "messaging.forget_answers", "schedule": 3600.0, "options": {"expires": 3600.0}}
-CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat-schedule")
-CELERY_DB_REUSE_MAX = 10_000  # tasks until a worker reconnects; unset, Celery closes the connection around every task
+# == logs ========================================================================================
+
+env.topic("Logs")
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "filters": {"without traceback": {"()": "django.utils.log.CallbackFilter", "callback": without_traceback}},
+    "filters": {
+        "drop_scheduling_tracebacks": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": drop_scheduling_tracebacks,
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": environment.text("ORDERFLOW_LOG_LEVEL", "INFO")},
+    "root": {
+        "handlers": ["console"],
+        "level": env.text("ORDERFLOW_LOG_LEVEL", "INFO", help="Level of the log."),
+    },
     "loggers": {
-        # A line a wake-up says nothing about orders.
+        # One line for each wake-up would hide the lines about orders.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING", "filters": ["without traceback"]},
-        "kombu.connection": {"level": "ERROR"},  # that files have no host name is no news
+        "celery.beat": {"level": "WARNING", "filters": ["drop_scheduling_tracebacks"]},
+        "kombu.connection": {"level": "ERROR"},  # warns that the filesystem broker has no host
     },
 }

@@ -1,4 +1,4 @@
-"""The web process's entry: `gunicorn orderflow.wsgi`."""
+"""The entry point of the web process: `gunicorn orderflow.wsgi`."""
 
 import os
 import sys
@@ -9,10 +9,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orderflow.settings")
 
 application = get_wsgi_application()
 
-from orderflow.checks import SettingsAreWrong, assert_settings_are_right  # noqa: E402  # settings are read only now
+from orderflow.checks import InvalidSettings, validate_settings  # noqa: E402  # needs the settings
 
 try:
-    assert_settings_are_right()
-except SettingsAreWrong as wrong:
-    print(wrong, file=sys.stderr)
-    sys.exit(3)  # for gunicorn: not to be tried again
+    validate_settings()
+except InvalidSettings as error:
+    print(error, file=sys.stderr)
+    sys.exit(3)  # gunicorn does not restart a worker that exits with 3

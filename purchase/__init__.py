@@ -1,1 +1,1 @@
-"""Orders to suppliers, and what they deliver. It does not know what for anything is bought."""
+"""Purchase orders and receipts. Knows neither sales orders nor why goods are purchased."""

@@ -1,4 +1,4 @@
-"""`/api/purchase/`"""
+"""`/api/v1/purchase/`"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,84 +11,124 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 
+from orderflow.api.decorators import accepts, actor_of
 from orderflow.api.examples import example
-from orderflow.api.fields import Id, Moment, Text, Whole, Yes
-from orderflow.api.filters import Before, Flag, Since, Word
-from orderflow.api.lines import Input, LinesInput, ReasonInput, product_quantities
-from orderflow.api.posting import accepts, who
+from orderflow.api.fields import (
+    ClientIdField,
+    StrictBooleanField,
+    StrictCharField,
+    StrictDateTimeField,
+    StrictIntegerField,
+)
+from orderflow.api.filters import BeforeFilter, BooleanFilter, ExactFilter, SinceFilter
+from orderflow.api.inputs import Decision, LineListField, StrictSerializer
+from orderflow.catalog.services import product_quantities
 from purchase.contract import PeggedQuantity
+from purchase.lifecycle import Status
 from purchase.models import (
+    ExternalReceipt,
+    ExternalReceiptLine,
     PurchaseOrder,
-    PurchaseOrderChange,
+    PurchaseOrderHistoryEntry,
     PurchaseOrderLine,
     Receipt,
     ReceiptLine,
-    RemoteReceipt,
-    RemoteReceiptLine,
 )
-from purchase.receiving import Status
 from purchase.services import (
-    Arrival,
-    NewPurchaseOrder,
+    PurchaseOrderDraft,
+    ReceiptDraft,
     cancel_purchase_orders,
     close_short,
     create_purchase_orders,
-    expect_goods,
     receive_goods,
+    reschedule,
 )
-from purchase.services.elsewhere import RemoteReport, check_kept_elsewhere, take_remote_receipt
+from purchase.services.external import ExternalReceiptDraft, check_external, receive_external
 
-# -- what comes in ----------------------------------------------------------------------------------------------------------
+STATUS_CHOICES = [(status.value, status.value) for status in Status]
 
-
-@extend_schema_serializer(
-    examples=[example("An order to a supplier", {"reference": "P-1001", "lines": [{"sku": "CHAIR", "quantity": 20}]})]
-)
-class NewPurchaseOrderInput(Input):
-    id = Id()
-    reference = Text(
-        max_length=100, default="", allow_blank=True, help_text="Your own name for it; made up where it is not given."
-    )
-    expected_at = Moment(required=False, help_text="Not given: after the usual lead time.")
-    lines = LinesInput()
-
-
-@extend_schema_serializer(examples=[example("Later", {"expected_at": "2031-05-17T09:30:00Z", "reason": "the boat is late"})])
-class ExpectedInput(ReasonInput):
-    expected_at = Moment()
-
-
-@extend_schema_serializer(
-    examples=[example("A part", {"lines": [{"sku": "CHAIR", "quantity": 5}]}), example("All that is still to come", {})]
-)
-class ArrivalInput(ReasonInput):
-    id = Id(help_text="The receipt's id: the same one counts once.")
-    lines = LinesInput(required=False, help_text="Not given: everything that is still to come.")
+# -- request bodies ------------------------------------------------------------------------------
 
 
 @extend_schema_serializer(
     examples=[
         example(
-            "The first part",
+            "A purchase order",
+            {"reference": "P-1001", "lines": [{"sku": "CHAIR", "quantity": 20}]},
+        )
+    ]
+)
+class PurchaseOrderCreate(StrictSerializer):
+    """A purchase order to create."""
+
+    id = ClientIdField()
+    reference = StrictCharField(
+        max_length=100,
+        default="",
+        allow_blank=True,
+        help_text="Your reference; generated if omitted.",
+    )
+    expected_at = StrictDateTimeField(
+        required=False, help_text="If omitted, the default lead time is used."
+    )
+    lines = LineListField()
+
+
+@extend_schema_serializer(
+    examples=[
+        example("Later", {"expected_at": "2031-05-17T09:30:00Z", "reason": "the ship is delayed"})
+    ]
+)
+class PurchaseOrderReschedule(Decision):
+    """Another expected date."""
+
+    expected_at = StrictDateTimeField()
+
+
+@extend_schema_serializer(
+    examples=[
+        example("A partial receipt", {"lines": [{"sku": "CHAIR", "quantity": 5}]}),
+        example("Everything outstanding", {}),
+    ]
+)
+class ReceiptCreate(Decision):
+    """Goods that arrived."""
+
+    id = ClientIdField(help_text="Id of the receipt; an id is recorded once.")
+    lines = LineListField(required=False, help_text="If omitted, everything outstanding.")
+
+
+@extend_schema_serializer(
+    examples=[
+        example(
+            "The first receipt",
             {
                 "purchase_order_id": "5d0ca5a6-8e3c-4c4b-9a9e-0c9c1b2f3a4d",
-                "number": 1,
+                "sequence_number": 1,
                 "id": "0e3a7c1e-58f0-4a63-9c8e-5b2f1d4a6c7b",
                 "lines": [{"sku": "CHAIR", "quantity": 5}],
-                "complete": False,
+                "final": False,
             },
         )
     ]
 )
-class RemoteReceiptInput(Input):
-    purchase_order_id = Id(required=True)
-    number = Whole(min_value=1, max_value=2**31 - 1, help_text="Within the purchase order, without gaps: 1 for the first.")
-    id = Id(required=True, help_text="The receipt's id.")
-    lines = LinesInput(allow_empty=True, help_text="None, where only the rest will not come.")
-    complete = Yes(help_text="Nothing more will come: what is missing then never will.")
+class ExternalReceiptCreate(StrictSerializer):
+    """A receipt that an external system reports."""
+
+    purchase_order_id = ClientIdField(required=True)
+    sequence_number = StrictIntegerField(
+        min_value=1,
+        max_value=2**31 - 1,
+        help_text="Number within the purchase order, without gaps; 1 for the first receipt.",
+    )
+    id = ClientIdField(required=True, help_text="Id of the receipt.")
+    lines = LineListField(
+        allow_empty=True, help_text="May be empty if `final` is true and nothing arrived."
+    )
+    final = StrictBooleanField(help_text="No further goods will arrive.")
 
 
-# -- what goes out ----------------------------------------------------------------------------------------------------------
+# -- responses -----------------------------------------------------------------------------------
 
 
 class PurchaseOrderLineSerializer(serializers.ModelSerializer[PurchaseOrderLine]):
@@ -104,7 +144,18 @@ class PurchaseOrderSerializer(serializers.ModelSerializer[PurchaseOrder]):
 
     class Meta:
         model = PurchaseOrder
-        fields = ["id", "reference", "status", "ordered_at", "updated_at", "expected_at", "overdue", "elsewhere", "by", "lines"]
+        fields = [
+            "id",
+            "reference",
+            "status",
+            "ordered_at",
+            "updated_at",
+            "expected_at",
+            "overdue",
+            "external",
+            "actor",
+            "lines",
+        ]
 
 
 class ReceiptLineSerializer(serializers.ModelSerializer[ReceiptLine]):
@@ -120,150 +171,192 @@ class ReceiptSerializer(serializers.ModelSerializer[Receipt]):
 
     class Meta:
         model = Receipt
-        fields = ["id", "number", "at", "by", "reason", "lines"]
+        fields = ["id", "sequence_number", "created_at", "actor", "reason", "lines"]
 
 
-class RemoteReceiptLineSerializer(serializers.ModelSerializer[RemoteReceiptLine]):
+class ExternalReceiptLineSerializer(serializers.ModelSerializer[ExternalReceiptLine]):
     sku = serializers.CharField(source="product.sku")
 
     class Meta:
-        model = RemoteReceiptLine
+        model = ExternalReceiptLine
         fields = ["sku", "quantity"]
 
 
-class RemoteReceiptSerializer(serializers.ModelSerializer[RemoteReceipt]):
+class ExternalReceiptSerializer(serializers.ModelSerializer[ExternalReceipt]):
     purchase_order_id = serializers.UUIDField(source="order_id")
     id = serializers.UUIDField(source="receipt_id")
-    booked = serializers.BooleanField(help_text="False: it is parked until those before it have come.")
-    lines = RemoteReceiptLineSerializer(many=True)
+    applied = serializers.BooleanField(
+        help_text="False: buffered until every lower sequence number is applied."
+    )
+    lines = ExternalReceiptLineSerializer(many=True)
 
     class Meta:
-        model = RemoteReceipt
-        fields = ["purchase_order_id", "number", "id", "complete", "booked", "at", "by", "lines"]
+        model = ExternalReceipt
+        fields = [
+            "purchase_order_id",
+            "sequence_number",
+            "id",
+            "final",
+            "applied",
+            "created_at",
+            "actor",
+            "lines",
+        ]
 
 
-class PurchaseOrderChangeSerializer(serializers.ModelSerializer[PurchaseOrderChange]):
+class PurchaseOrderHistoryEntrySerializer(serializers.ModelSerializer[PurchaseOrderHistoryEntry]):
     class Meta:
-        model = PurchaseOrderChange
-        fields = ["from_status", "to_status", "what", "message_id", "by", "reason", "at"]
+        model = PurchaseOrderHistoryEntry
+        fields = [
+            "from_status",
+            "to_status",
+            "description",
+            "message_id",
+            "actor",
+            "reason",
+            "created_at",
+        ]
 
 
-# -- addresses --------------------------------------------------------------------------------------------------------------
+# -- endpoints -----------------------------------------------------------------------------------
 
 
 class PurchaseOrderFilter(filters.FilterSet):
     status = filters.MultipleChoiceFilter(
-        choices=[(each.value, each.value) for each in Status], help_text="Several: any of them."
+        choices=STATUS_CHOICES, help_text="May be repeated: any of these statuses."
     )
-    reference = Word("reference")
-    sku = Word("lines__product__sku", distinct=True)
-    overdue = Flag(field_name="overdue")
-    created_since, created_before = Since("ordered_at"), Before("ordered_at")
-    updated_since, updated_before = Since("updated_at"), Before("updated_at")
+    reference = ExactFilter("reference")
+    sku = ExactFilter("lines__product__sku", distinct=True)
+    overdue = BooleanFilter(field_name="overdue")
+    ordered_since, ordered_before = SinceFilter("ordered_at"), BeforeFilter("ordered_at")
+    updated_since, updated_before = SinceFilter("updated_at"), BeforeFilter("updated_at")
 
 
-class _PurchaseOrders(generics.GenericAPIView[PurchaseOrder]):
-    needs: Mapping[str, str] = {"GET": "purchase.view_purchaseorder", "POST": "purchase.change_purchaseorder"}
+class _PurchaseOrderView(generics.GenericAPIView[PurchaseOrder]):
+    required_permissions: Mapping[str, str] = {
+        "GET": "purchase.view_purchaseorder",
+        "POST": "purchase.change_purchaseorder",
+    }
     serializer_class = PurchaseOrderSerializer
     queryset: QuerySet[PurchaseOrder] = PurchaseOrder.objects.prefetch_related("lines__product")
 
-    def shown(self, purchase_order_id: UUID) -> PurchaseOrder:
-        """As it is now."""
+    def read(self, purchase_order_id: UUID) -> PurchaseOrder:
+        """Return the purchase order as it is now."""
         return self.get_queryset().get(id=purchase_order_id)
 
 
-class PurchaseOrders(_PurchaseOrders, generics.ListAPIView[PurchaseOrder]):
-    """Orders to suppliers, the newest first."""
+class PurchaseOrderList(_PurchaseOrderView, generics.ListAPIView[PurchaseOrder]):
+    """List the purchase orders, newest first."""
 
-    needs = {"GET": "purchase.view_purchaseorder", "POST": "purchase.add_purchaseorder"}
+    required_permissions = {
+        "GET": "purchase.view_purchaseorder",
+        "POST": "purchase.add_purchaseorder",
+    }
     filterset_class = PurchaseOrderFilter
-    orderings = {"ordered_at": "ordered_at", "updated_at": "updated_at", "expected_at": "expected_at", "reference": "reference"}
+    orderings = {
+        "ordered_at": "ordered_at",
+        "updated_at": "updated_at",
+        "expected_at": "expected_at",
+        "reference": "reference",
+    }
     ordering = "-ordered_at"
 
-    @accepts(NewPurchaseOrderInput, shows=PurchaseOrderSerializer, status=201)
+    @accepts(PurchaseOrderCreate, shows=PurchaseOrderSerializer, status=201)
     def post(self, request: Request, given: Mapping[str, Any]) -> PurchaseOrder:
-        """Order from a supplier. Under an id that you supply, the same again is the same purchase order, as it is now."""
+        """Create a purchase order. With a client-supplied id, repeating the request is safe."""
         lines = [
-            PeggedQuantity(product_id=line.product_id, quantity=line.quantity) for line in product_quantities(given["lines"])
+            PeggedQuantity(product_id=line.product_id, quantity=line.quantity)
+            for line in product_quantities(given["lines"])
         ]
-        [order] = create_purchase_orders([NewPurchaseOrder(**{**given, "lines": lines})], by=who(request))
-        return self.shown(order.id)
+        draft = PurchaseOrderDraft(**{**given, "lines": lines})
+        [order] = create_purchase_orders([draft], actor=actor_of(request))
+        return self.read(order.id)
 
 
-class OnePurchaseOrder(_PurchaseOrders, generics.RetrieveAPIView[PurchaseOrder]):
-    """An order to a supplier, and what of it has arrived."""
+class PurchaseOrderDetail(_PurchaseOrderView, generics.RetrieveAPIView[PurchaseOrder]):
+    """Return one purchase order."""
 
 
 class PurchaseOrderReceipts(generics.ListAPIView[Receipt]):
-    """What arrived for it, and when: the ids that reversals want to know."""
+    """List the receipts of a purchase order. Reversals need their ids."""
 
-    needs = {"GET": "purchase.view_receipt"}
+    required_permissions = {"GET": "purchase.view_receipt"}
     serializer_class = ReceiptSerializer
     queryset: QuerySet[Receipt] = Receipt.objects.prefetch_related("lines__line__product")
-    orderings = {"number": "number"}
-    ordering = "number"
+    orderings = {"sequence_number": "sequence_number"}
+    ordering = "sequence_number"
 
     def get_queryset(self) -> QuerySet[Receipt]:
-        return super().get_queryset().filter(order=get_object_or_404(PurchaseOrder, id=self.kwargs["pk"]))
+        order = get_object_or_404(PurchaseOrder, id=self.kwargs["pk"])
+        return super().get_queryset().filter(order=order)
 
 
-class PurchaseOrderHistory(generics.ListAPIView[PurchaseOrderChange]):
-    """What was decided about it: when, by whom, why."""
+class PurchaseOrderHistory(generics.ListAPIView[PurchaseOrderHistoryEntry]):
+    """List the decisions about a purchase order, with actor and reason."""
 
-    needs = {"GET": "purchase.view_purchaseorder"}
-    serializer_class = PurchaseOrderChangeSerializer
-    queryset: QuerySet[PurchaseOrderChange] = PurchaseOrderChange.objects.all()
-    orderings = {"at": "id"}
-    ordering = "at"
+    required_permissions = {"GET": "purchase.view_purchaseorder"}
+    serializer_class = PurchaseOrderHistoryEntrySerializer
+    queryset: QuerySet[PurchaseOrderHistoryEntry] = PurchaseOrderHistoryEntry.objects.all()
+    orderings = {"created_at": "id"}
+    ordering = "created_at"
 
-    def get_queryset(self) -> QuerySet[PurchaseOrderChange]:
-        return super().get_queryset().filter(order=get_object_or_404(PurchaseOrder, id=self.kwargs["pk"]))
+    def get_queryset(self) -> QuerySet[PurchaseOrderHistoryEntry]:
+        order = get_object_or_404(PurchaseOrder, id=self.kwargs["pk"])
+        return super().get_queryset().filter(order=order)
 
 
-class ReceivePurchaseOrder(_PurchaseOrders):
-    needs = {"POST": "purchase.receive_purchaseorder"}
+class ReceivePurchaseOrder(_PurchaseOrderView):
+    required_permissions = {"POST": "purchase.receive_purchaseorder"}
 
-    @accepts(ArrivalInput, shows=PurchaseOrderSerializer)
+    @accepts(ReceiptCreate, shows=PurchaseOrderSerializer, operation_id="purchase_orders_receive")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> PurchaseOrder:
-        """Its goods arrived: those of the lines or, without lines, everything that was still to come."""
+        """Record a receipt: the given lines or, without lines, everything outstanding."""
         lines = product_quantities(given["lines"]) if "lines" in given else None
-        arrival = Arrival(purchase_order_id=pk, id=given["id"], lines=lines)
-        receive_goods([arrival], by=who(request), reason=given["reason"])
-        return self.shown(pk)
+        draft = ReceiptDraft(purchase_order_id=pk, id=given["id"], lines=lines)
+        receive_goods([draft], actor=actor_of(request), reason=given["reason"])
+        return self.read(pk)
 
 
-class CancelPurchaseOrder(_PurchaseOrders):
-    @accepts(ReasonInput, shows=PurchaseOrderSerializer)
+class CancelPurchaseOrder(_PurchaseOrderView):
+    @accepts(Decision, shows=PurchaseOrderSerializer, operation_id="purchase_orders_cancel")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> PurchaseOrder:
-        """Nothing of it will come. Again changes nothing; 409 where a part has arrived."""
-        cancel_purchase_orders([pk], by=who(request), **given)
-        return self.shown(pk)
+        """Cancel a purchase order. Repeating has no further effect; 409 after a receipt."""
+        cancel_purchase_orders([pk], actor=actor_of(request), **given)
+        return self.read(pk)
 
 
-class ClosePurchaseOrderShort(_PurchaseOrders):
-    @accepts(ReasonInput, shows=PurchaseOrderSerializer)
+class ClosePurchaseOrderShort(_PurchaseOrderView):
+    @accepts(Decision, shows=PurchaseOrderSerializer, operation_id="purchase_orders_close_short")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> PurchaseOrder:
-        """The rest of it will never come. Again changes nothing; 409 where nothing or everything has arrived."""
-        close_short([pk], by=who(request), **given)
-        return self.shown(pk)
+        """Close a purchase order with goods outstanding.
+
+        Repeating has no further effect; 409 if it is received or cancelled.
+        """
+        close_short([pk], actor=actor_of(request), **given)
+        return self.read(pk)
 
 
-class ExpectPurchaseOrder(_PurchaseOrders):
-    @accepts(ExpectedInput, shows=PurchaseOrderSerializer)
+class ReschedulePurchaseOrder(_PurchaseOrderView):
+    @accepts(
+        PurchaseOrderReschedule,
+        shows=PurchaseOrderSerializer,
+        operation_id="purchase_orders_reschedule",
+    )
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> PurchaseOrder:
-        """Its goods are expected then; until then it is not overdue."""
-        expect_goods(pk, by=who(request), **given)
-        return self.shown(pk)
+        """Set another expected date, which clears the overdue flag; 409 if it is closed."""
+        reschedule(pk, actor=actor_of(request), **given)
+        return self.read(pk)
 
 
-class RemoteReceipts(generics.GenericAPIView[RemoteReceipt]):
-    needs = {"POST": "purchase.add_remotereceipt"}
-    serializer_class = RemoteReceiptSerializer
-    queryset: QuerySet[RemoteReceipt] = RemoteReceipt.objects.all()
+class ExternalReceiptCreateView(generics.GenericAPIView[ExternalReceipt]):
+    required_permissions = {"POST": "purchase.add_externalreceipt"}
+    serializer_class = ExternalReceiptSerializer
+    queryset: QuerySet[ExternalReceipt] = ExternalReceipt.objects.all()
 
-    @accepts(RemoteReceiptInput, shows=RemoteReceiptSerializer, status=201)
-    def post(self, request: Request, given: Mapping[str, Any]) -> RemoteReceipt:
-        """Goods arrived for a purchase order that another system keeps. What comes out of order is parked, not misread."""
-        check_kept_elsewhere(given["purchase_order_id"])  # before anything is said of its products
-        report = RemoteReport(**{**given, "lines": product_quantities(given["lines"])})
-        return take_remote_receipt(report, by=who(request))
+    @accepts(ExternalReceiptCreate, shows=ExternalReceiptSerializer, status=201)
+    def post(self, request: Request, given: Mapping[str, Any]) -> ExternalReceipt:
+        """Report a receipt of an external purchase order; out of sequence, it is buffered."""
+        # Before the SKUs: a relay must learn that the purchase order is not known here.
+        check_external(given["purchase_order_id"])
+        draft = ExternalReceiptDraft(**{**given, "lines": product_quantities(given["lines"])})
+        return receive_external(draft, actor=actor_of(request))

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.core.checks import Error, register
 
 from orderflow.messaging.subscriptions import subscribe
-from purchase.contract import CancelPurchaseOrder, CreatePurchaseOrder, ReverseReceipt
+from purchase.contract import CreatePurchaseOrder, ReverseReceipt, WithdrawPurchaseOrder
 
 
 class PurchaseConfig(AppConfig):
@@ -13,25 +13,32 @@ class PurchaseConfig(AppConfig):
 
     def ready(self) -> None:
         from purchase import receivers, services, tasks
-        from purchase.services.elsewhere import take_elsewhere
+        from purchase.services.external import handle_external_messages
 
         assert receivers
-        elsewhere = bool(settings.ORDERFLOW_PURCHASE_URL)
+        external = bool(settings.ORDERFLOW_EXTERNAL_PURCHASE_URL)
         subscribe(
             tasks.CONSUMER,
-            to=[CreatePurchaseOrder, CancelPurchaseOrder, ReverseReceipt],
-            handle=take_elsewhere if elsewhere else services.take,
-            outside=elsewhere,
+            to=[CreatePurchaseOrder, WithdrawPurchaseOrder, ReverseReceipt],
+            handle=handle_external_messages if external else services.handle_messages,
+            transactional=not external,
         )
 
 
 @register("orderflow")
-def check_the_other_purchase(**everything: Any) -> list[Error]:
-    url, token = settings.ORDERFLOW_PURCHASE_URL, settings.ORDERFLOW_PURCHASE_TOKEN
+def check_external_purchase_settings(**options: Any) -> list[Error]:
+    url = settings.ORDERFLOW_EXTERNAL_PURCHASE_URL
     if url and not url.startswith(("http://", "https://")):
-        hint = "Give its address, such as https://purchase.example.com."
-        return [Error(f"ORDERFLOW_PURCHASE_URL={url!r} is no address of HTTP.", hint=hint, id="purchase.E001")]
-    if url and not token:
-        hint = "On that server: manage.py drf_create_token, for a user who may add and change purchase orders."
-        return [Error("ORDERFLOW_PURCHASE_URL is set, ORDERFLOW_PURCHASE_TOKEN is not.", hint=hint, id="purchase.E002")]
+        hint = "Set it to a URL such as https://purchase.example.com."
+        message = f"ORDERFLOW_EXTERNAL_PURCHASE_URL={url!r} is not an HTTP URL."
+        return [Error(message, hint=hint, id="purchase.E001")]
+    if url and not settings.ORDERFLOW_EXTERNAL_PURCHASE_TOKEN:
+        hint = (
+            "Run manage.py drf_create_token on that server, for a user with the permissions to "
+            "add and change purchase orders."
+        )
+        message = (
+            "ORDERFLOW_EXTERNAL_PURCHASE_URL is set, but ORDERFLOW_EXTERNAL_PURCHASE_TOKEN is not."
+        )
+        return [Error(message, hint=hint, id="purchase.E002")]
     return []

@@ -1,27 +1,30 @@
-"""What Purchase can be told to do, and what it tells the others."""
+"""The commands that Purchase handles and the events that it publishes."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from orderflow.catalog.quantities import ProductQuantity
+from orderflow.core.quantities import ProductQuantity
 from orderflow.messaging.messages import Command, Event
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeggedQuantity:
-    """A quantity of a product and its peg: the reservation it is bought for. Purchase hands it on and reads nothing in it."""
+    """A quantity of a product, and the reservation that it is pegged to.
+
+    Purchase stores the peg and passes it on; it has no other meaning here.
+    """
 
     product_id: UUID
     quantity: int
-    bought_for: UUID | None = None
+    pegged_to: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreatePurchaseOrder(Command):
-    """Order from a supplier, under an id that the requester made up: told twice, it is one purchase order.
+    """Create a purchase order with an id that the requester chose; a repeated id changes nothing.
 
-    `requester_id` is the key that keeps one requester's commands in order; it means nothing to Purchase.
+    `requester_id` is the key that keeps the commands of one requester in order.
     """
 
     purchase_order_id: UUID
@@ -34,10 +37,11 @@ class CreatePurchaseOrder(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CancelPurchaseOrder(Command):
-    """The requester does not need it any more: cancel it, if nothing of it has arrived. Otherwise it is kept, and says so.
+class WithdrawPurchaseOrder(Command):
+    """Cancel a purchase order if nothing was received; otherwise keep it and mark it as withdrawn.
 
-    It may be told of one that has ended, or that Purchase has never heard of, and will then never order.
+    A closed purchase order is not changed. An unknown one is stored as cancelled, so that it is
+    not created later.
     """
 
     purchase_order_id: UUID
@@ -50,13 +54,13 @@ class CancelPurchaseOrder(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ReverseReceipt(Command):
-    """A part of a receipt was counted wrongly, and Stock has taken it off the shelf: it has not arrived. `by`: a person."""
+    """Lower the received quantity of a receipt: Stock has recorded the reversal."""
 
     reversal_id: UUID
     receipt_id: UUID
-    product: ProductQuantity
+    line: ProductQuantity
     reason: str
-    by: str
+    actor: str
 
     @property
     def key(self) -> UUID:
@@ -65,13 +69,16 @@ class ReverseReceipt(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class GoodsReceived(Event):
-    """A purchase order arrived, or a part of it. `complete`: nothing more will come. `number`: 1 for its first receipt."""
+    """Goods of a purchase order arrived.
+
+    `final`: no further goods will arrive. `sequence_number`: 1 for the first receipt.
+    """
 
     purchase_order_id: UUID
     receipt_id: UUID
     lines: tuple[PeggedQuantity, ...]
-    complete: bool
-    number: int = 0
+    final: bool
+    sequence_number: int = 0
 
     @property
     def key(self) -> UUID:
@@ -80,10 +87,13 @@ class GoodsReceived(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PurchaseOrderCancelled(Event):
-    """Nothing of it has arrived, and nothing will come. `number`: one more than its receipts."""
+    """A purchase order of which nothing was received is cancelled.
+
+    `sequence_number`: number of its receipts, plus 1.
+    """
 
     purchase_order_id: UUID
-    number: int = 0
+    sequence_number: int = 0
 
     @property
     def key(self) -> UUID:
@@ -92,10 +102,13 @@ class PurchaseOrderCancelled(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PurchaseOrderClosedShort(Event):
-    """What has not arrived so far will never come. `number`: one more than its receipts."""
+    """A purchase order is closed although not everything arrived.
+
+    `sequence_number`: number of its receipts, plus 1.
+    """
 
     purchase_order_id: UUID
-    number: int = 0
+    sequence_number: int = 0
 
     @property
     def key(self) -> UUID:
@@ -103,8 +116,8 @@ class PurchaseOrderClosedShort(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PurchaseOrderExpected(Event):
-    """It is expected on another day than before: until then it is not overdue."""
+class PurchaseOrderRescheduled(Event):
+    """A purchase order has another expected date; it is not overdue before that date."""
 
     purchase_order_id: UUID
     expected_at: datetime
@@ -116,7 +129,7 @@ class PurchaseOrderExpected(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PurchaseOrderOverdue(Event):
-    """It was expected earlier than now, and is still open. Said once for each date that was expected."""
+    """The expected date of an open purchase order has passed. Published once for each date."""
 
     purchase_order_id: UUID
     expected_at: datetime

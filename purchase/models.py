@@ -1,3 +1,5 @@
+"""The tables of Purchase: purchase orders, receipts, external receipts, and the history."""
+
 import uuid
 from typing import Self
 
@@ -6,44 +8,55 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from orderflow.catalog.models import Product
-from orderflow.catalog.quantities import LARGEST_QUANTITY
-from orderflow.reasons import REASON_LENGTH
-from purchase.receiving import Status
+from orderflow.core.quantities import MAX_QUANTITY
+from orderflow.core.reasons import MAX_REASON_LENGTH
+from purchase.lifecycle import OPEN_STATUSES, Status
 
-STILL_TO_COME = [Status.OPEN.value, Status.PARTIALLY_RECEIVED.value]
+_OPEN = [status.value for status in OPEN_STATUSES]
 
 
 class PurchaseOrderQuerySet(models.QuerySet["PurchaseOrder"]):
     def locked(self) -> Self:
-        """Locked in the one order that everybody keeps to."""
+        """Lock the rows by id, the order that all code keeps to."""
         return self.select_for_update(no_key=True).order_by("id")
 
     def open(self) -> Self:
-        return self.filter(status__in=STILL_TO_COME)
+        return self.filter(status__in=_OPEN)
 
 
 class PurchaseOrder(models.Model):
-    """An order to a supplier. Whoever creates it may supply its id."""
+    """A request to a supplier. The creator may supply the id."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     reference = models.CharField(max_length=100, unique=True)
     status = models.CharField(
         max_length=20,
-        choices=[(status.value, status.value.replace("_", " ")) for status in Status],
+        choices=[(status.value, status.text) for status in Status],
         default=Status.OPEN,
         db_index=True,
         editable=False,
     )
     ordered_at = models.DateTimeField(default=timezone.now, db_index=True)
     updated_at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
-    expected_at = models.DateTimeField(help_text="When its goods should be here.")
-    overdue = models.BooleanField(default=False, editable=False, help_text="They should be here, and are not.")
-    given_up = models.BooleanField(default=False, editable=False, help_text="Whoever had it ordered does not need it any more.")
-    by = models.CharField(max_length=150, blank=True, editable=False, help_text="The person who ordered it, if one did.")
-    elsewhere = models.BooleanField(
-        default=False, editable=False, help_text="Another system orders and receives it; here it is only known."
+    expected_at = models.DateTimeField(help_text="When the goods should arrive.")
+    overdue = models.BooleanField(
+        default=False, editable=False, help_text="The expected date has passed."
     )
-    receipt_count = models.PositiveIntegerField(default=0, editable=False, help_text="The number of its latest receipt.")
+    withdrawn = models.BooleanField(
+        default=False, editable=False, help_text="Sales no longer needs this purchase order."
+    )
+    actor = models.CharField(
+        max_length=150,
+        blank=True,
+        editable=False,
+        help_text="The user who created it; empty if Sales requested it.",
+    )
+    external = models.BooleanField(
+        default=False, editable=False, help_text="Managed by an external system."
+    )
+    last_sequence_number = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Sequence number of the latest receipt."
+    )
 
     objects = PurchaseOrderQuerySet.as_manager()
 
@@ -51,15 +64,19 @@ class PurchaseOrder(models.Model):
         permissions = [("receive_purchaseorder", "Can receive purchase order")]
         constraints = [
             models.CheckConstraint(
-                condition=Q(overdue=False) | Q(status__in=STILL_TO_COME), name="only_what_is_still_to_come_is_overdue"
+                condition=Q(overdue=False) | Q(status__in=_OPEN),
+                name="purchase_order_overdue_only_if_open",
             ),
             models.CheckConstraint(
-                condition=Q(given_up=False) | ~Q(status=Status.OPEN), name="what_nobody_needs_is_not_open_untouched"
+                condition=Q(withdrawn=False) | ~Q(status=Status.OPEN),
+                name="purchase_order_withdrawn_not_open",
             ),
         ]
         indexes = [
             models.Index(
-                fields=["expected_at"], condition=Q(status__in=STILL_TO_COME, overdue=False), name="purchase_order_expected"
+                fields=["expected_at"],
+                condition=Q(status__in=_OPEN, overdue=False),
+                name="purchase_order_expected_at_idx",
             ),
         ]
 
@@ -72,23 +89,33 @@ class PurchaseOrderLine(models.Model):
     product = models.ForeignKey(Product, on_delete=models.PROTECT)
     quantity = models.PositiveIntegerField()
     received = models.PositiveIntegerField(default=0, editable=False)
-    bought_for = models.UUIDField(null=True, blank=True, editable=False, help_text="The peg: handed on, not read.")
+    pegged_to = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Reservation that this quantity is pegged to.",
+    )
 
     class Meta:
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["order", "product", "bought_for"], name="a_purchase_order_names_a_pegged_product_once"
+                fields=["order", "product", "pegged_to"],
+                name="purchase_order_line_unique_pegged_product",
             ),
             models.UniqueConstraint(
                 fields=["order", "product"],
-                condition=Q(bought_for__isnull=True),
-                name="a_purchase_order_names_a_product_once",
+                condition=Q(pegged_to__isnull=True),
+                name="purchase_order_line_unique_unpegged_product",
             ),
             models.CheckConstraint(
-                condition=Q(quantity__gte=1, quantity__lte=LARGEST_QUANTITY), name="purchase_order_quantity_in_range"
+                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY),
+                name="purchase_order_line_quantity_in_range",
             ),
-            models.CheckConstraint(condition=Q(received__lte=2 * F("quantity")), name="never_received_beyond_any_tolerance"),
+            models.CheckConstraint(
+                condition=Q(received__lte=2 * F("quantity")),
+                name="purchase_order_line_received_lte_double",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -96,17 +123,27 @@ class PurchaseOrderLine(models.Model):
 
 
 class Receipt(models.Model):
-    """Goods arrived for a purchase order: all of it, or a part."""
+    """One arrival of goods for a purchase order."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="receipts")
-    number = models.PositiveIntegerField(help_text="Within the purchase order: 1 for the first.")
-    by = models.CharField(max_length=150, blank=True, help_text="The person who reported it.")
-    reason = models.CharField(max_length=REASON_LENGTH, blank=True, help_text="What that person said about it.")
-    at = models.DateTimeField(db_index=True)
+    sequence_number = models.PositiveIntegerField(
+        help_text="Number within the purchase order; 1 for the first receipt."
+    )
+    actor = models.CharField(
+        max_length=150, blank=True, help_text="The user or command that recorded it."
+    )
+    reason = models.CharField(
+        max_length=MAX_REASON_LENGTH, blank=True, help_text="The reason that the actor gave."
+    )
+    created_at = models.DateTimeField(db_index=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["order", "number"], name="a_receipt_has_a_number_of_its_own")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order", "sequence_number"], name="receipt_unique_sequence_number"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"Receipt {self.id} of {self.order}"
@@ -116,70 +153,96 @@ class ReceiptLine(models.Model):
     receipt = models.ForeignKey(Receipt, on_delete=models.CASCADE, related_name="lines")
     line = models.ForeignKey(PurchaseOrderLine, on_delete=models.CASCADE, related_name="receipts")
     quantity = models.PositiveIntegerField()
-    reversed = models.PositiveIntegerField(default=0, help_text="How much of it had been counted wrongly.")
+    reversed = models.PositiveIntegerField(default=0, help_text="Quantity reversed later.")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["receipt", "line"], name="a_receipt_names_a_line_once"),
-            models.CheckConstraint(condition=Q(quantity__gte=1), name="a_receipt_line_is_not_empty"),
-            models.CheckConstraint(condition=Q(reversed__lte=F("quantity")), name="never_reversed_more_than_received"),
+            models.UniqueConstraint(fields=["receipt", "line"], name="receipt_line_unique_line"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1), name="receipt_line_quantity_gte_1"
+            ),
+            models.CheckConstraint(
+                condition=Q(reversed__lte=F("quantity")), name="receipt_line_reversed_lte_quantity"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.quantity} of {self.line}"
 
 
-class RemoteReceipt(models.Model):
-    """What another system says about a purchase order that is kept there; booked once all that came before it is.
+class ExternalReceipt(models.Model):
+    """A receipt that an external system reported for an external purchase order.
 
-    Number 3 may be told before number 2: then it waits here. Append-only: it is also the memory of what was told already.
+    Applied when every lower sequence number is applied; until then it is buffered. Rows are never
+    deleted: they also show which sequence numbers were reported before.
     """
 
-    order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="remote_receipts")
-    number = models.PositiveIntegerField(help_text="Within the purchase order: 1 for the first.")
-    receipt_id = models.UUIDField(help_text="The receipt's id, there and here.")
-    complete = models.BooleanField(help_text="Nothing more will come.")
-    booked = models.BooleanField(default=False)
-    by = models.CharField(max_length=150, help_text="The user under whose name it was told.")
-    at = models.DateTimeField()
+    order = models.ForeignKey(
+        PurchaseOrder, on_delete=models.CASCADE, related_name="external_receipts"
+    )
+    sequence_number = models.PositiveIntegerField(
+        help_text="Number within the purchase order; 1 for the first receipt."
+    )
+    receipt_id = models.UUIDField(help_text="Id of the receipt in both systems.")
+    final = models.BooleanField(help_text="No further goods will arrive.")
+    applied = models.BooleanField(default=False)
+    actor = models.CharField(max_length=150, help_text="User who reported it.")
+    created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["order", "number"], name="a_remote_receipt_is_told_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order", "sequence_number"], name="external_receipt_unique_sequence_number"
+            )
+        ]
 
     def __str__(self) -> str:
-        return f"Number {self.number} of {self.order}"
+        return f"External receipt {self.sequence_number} of {self.order}"
 
 
-class RemoteReceiptLine(models.Model):
-    remote_receipt = models.ForeignKey(RemoteReceipt, on_delete=models.CASCADE, related_name="lines")
+class ExternalReceiptLine(models.Model):
+    external_receipt = models.ForeignKey(
+        ExternalReceipt, on_delete=models.CASCADE, related_name="lines"
+    )
     product = models.ForeignKey(Product, on_delete=models.PROTECT)
     quantity = models.PositiveIntegerField()
 
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["remote_receipt", "product"], name="a_remote_receipt_names_a_product_once"),
-            models.CheckConstraint(condition=Q(quantity__gte=1), name="a_remote_receipt_line_is_not_empty"),
+            models.UniqueConstraint(
+                fields=["external_receipt", "product"], name="external_receipt_line_unique_product"
+            ),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1), name="external_receipt_line_quantity_gte_1"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.quantity} × {self.product}"
 
 
-class PurchaseOrderChange(models.Model):
-    """What somebody decided about a purchase order: to cancel it, to close it short, to expect it on another day …"""
+class PurchaseOrderHistoryEntry(models.Model):
+    """One decision about a purchase order, such as cancelling, closing short or rescheduling."""
 
-    order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="changes")
+    order = models.ForeignKey(PurchaseOrder, on_delete=models.CASCADE, related_name="history")
     from_status = models.CharField(max_length=20)
     to_status = models.CharField(max_length=20)
-    what = models.CharField(max_length=200)
-    message_id = models.BigIntegerField(null=True, blank=True, help_text="The message that caused it.")
-    by = models.CharField(max_length=150, blank=True, help_text="The person who caused it.")
-    reason = models.CharField(max_length=REASON_LENGTH, blank=True, help_text="Why that person did.")
-    at = models.DateTimeField()
+    description = models.CharField(max_length=200)
+    message_id = models.BigIntegerField(
+        null=True, blank=True, help_text="The message that caused it."
+    )
+    actor = models.CharField(
+        max_length=150, blank=True, help_text="The user or command that caused it."
+    )
+    reason = models.CharField(
+        max_length=MAX_REASON_LENGTH, blank=True, help_text="The reason that the actor gave."
+    )
+    created_at = models.DateTimeField()
 
     class Meta:
         ordering = ["id"]
+        verbose_name_plural = "purchase order history"
 
     def __str__(self) -> str:
-        return self.what
+        return self.description

@@ -1,58 +1,77 @@
-"""What can be asked about orders to suppliers."""
+"""Read purchase orders. Returns values, never querysets."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from orderflow.findings import Check, check
-from purchase.models import STILL_TO_COME, PurchaseOrder, PurchaseOrderChange, PurchaseOrderLine, ReceiptLine
-from purchase.receiving import Status
+from orderflow.core.invariants import InvariantCheck, check_invariant
+from purchase.lifecycle import OPEN_STATUSES, Status
+from purchase.models import (
+    PurchaseOrder,
+    PurchaseOrderHistoryEntry,
+    PurchaseOrderLine,
+    ReceiptLine,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnOrder:
-    """What is still to come of a product with one purchase order, and how much of it was bought for a certain reservation."""
+class OnOrderQuantity:
+    """The outstanding quantity of one line of an open purchase order."""
 
     purchase_order_id: UUID
-    purchase_order: str
+    purchase_order_reference: str
     product_id: UUID
     quantity: int
-    bought_for_it: int
+    pegged_quantity: int
     expected_at: datetime
     overdue: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decided:
-    """What somebody decided about a purchase order."""
+class HistoryEntry:
+    """One decision about a purchase order."""
 
     id: int
-    at: datetime
-    purchase_order: str
-    what: str
-    by: str
+    created_at: datetime
+    purchase_order_reference: str
+    description: str
+    actor: str
     reason: str
 
 
-def on_order(products: Collection[UUID], reservation_id: UUID) -> list[OnOrder]:
-    """What is still to come of these products for a reservation, or for nobody in particular; the earliest expected first."""
+@dataclass(frozen=True, kw_only=True)
+class ReceivedGoods:
+    """One receipt: the received quantities by SKU, and whether more is outstanding."""
+
+    purchase_order_reference: str
+    quantities: dict[str, int]
+    outstanding: bool
+
+
+def quantities_on_order(
+    product_ids: Collection[UUID], reservation_id: UUID
+) -> list[OnOrderQuantity]:
+    """Return what is on order of these products, unpegged or pegged to this reservation.
+
+    Ordered by expected date.
+    """
     rows = PurchaseOrderLine.objects.filter(
-        Q(bought_for=reservation_id) | Q(bought_for__isnull=True),
-        product__in=products,
+        Q(pegged_to=reservation_id) | Q(pegged_to__isnull=True),
+        product__in=product_ids,
         received__lt=F("quantity"),
-        order__status__in=STILL_TO_COME,
+        order__status__in=OPEN_STATUSES,
     )
     return [
-        OnOrder(
+        OnOrderQuantity(
             purchase_order_id=line.order_id,
-            purchase_order=line.order.reference,
+            purchase_order_reference=line.order.reference,
             product_id=line.product_id,
             quantity=line.quantity - line.received,
-            bought_for_it=line.quantity - line.received if line.bought_for else 0,
+            pegged_quantity=line.quantity - line.received if line.pegged_to else 0,
             expected_at=line.order.expected_at,
             overdue=line.order.overdue,
         )
@@ -60,56 +79,117 @@ def on_order(products: Collection[UUID], reservation_id: UUID) -> list[OnOrder]:
     ]
 
 
-def decisions_about(purchase_order_ids: Collection[UUID]) -> list[Decided]:
-    rows = PurchaseOrderChange.objects.filter(order__in=purchase_order_ids).select_related("order").order_by("id")
+def history_of(purchase_order_ids: Collection[UUID]) -> list[HistoryEntry]:
+    rows = PurchaseOrderHistoryEntry.objects.filter(order__in=purchase_order_ids)
     return [
-        Decided(id=row.pk, at=row.at, purchase_order=row.order.reference, what=row.what, by=row.by, reason=row.reason)
-        for row in rows
+        HistoryEntry(
+            id=row.pk,
+            created_at=row.created_at,
+            purchase_order_reference=row.order.reference,
+            description=row.description,
+            actor=row.actor,
+            reason=row.reason,
+        )
+        for row in rows.select_related("order").order_by("id")
     ]
 
 
-def references_of(purchase_order_ids: Collection[UUID]) -> dict[UUID, str]:
-    return dict(PurchaseOrder.objects.filter(id__in=purchase_order_ids).values_list("id", "reference"))
+def references_by_id(purchase_order_ids: Collection[UUID]) -> dict[UUID, str]:
+    rows = PurchaseOrder.objects.filter(id__in=purchase_order_ids)
+    return dict(rows.values_list("id", "reference"))
 
 
-def open_orders() -> QuerySet[PurchaseOrder, UUID]:
-    """The ids of those of which something is still to come."""
-    return PurchaseOrder.objects.open().values_list("id", flat=True)
+def ids_by_name(references_or_ids: Collection[str]) -> dict[str, UUID]:
+    """Return the ids of purchase orders by reference or id; unknown ones are left out."""
+    ids = {name: _as_uuid(name) for name in references_or_ids}
+    rows = PurchaseOrder.objects.filter(
+        Q(reference__in=references_or_ids) | Q(id__in=[each for each in ids.values() if each])
+    )
+    by_reference = {row.reference: row.id for row in rows}
+    found = {name: by_reference.get(name) or ids[name] for name in references_or_ids}
+    existing = set(by_reference.values())
+    return {name: each for name, each in found.items() if each in existing and each}
 
 
-def given_up_before_they_came() -> QuerySet[PurchaseOrder, UUID]:
-    """The ids of those that nobody needed any more before Purchase had heard of them: tombstones, without lines."""
-    return PurchaseOrder.objects.filter(status=Status.CANCELLED, lines__isnull=True).values_list("id", flat=True)
+def open_purchase_order_ids() -> set[UUID]:
+    return set(PurchaseOrder.objects.open().values_list("id", flat=True))
+
+
+def local_open_purchase_order_ids() -> list[UUID]:
+    """Return the open purchase orders that are not external, oldest first."""
+    rows = PurchaseOrder.objects.open().filter(external=False).order_by("ordered_at", "id")
+    return list(rows.values_list("id", flat=True))
+
+
+def received_goods(receipt_ids: Collection[UUID]) -> list[ReceivedGoods]:
+    """Return what these receipts recorded, in the order of the ids."""
+    quantities: dict[UUID, dict[str, int]] = {receipt_id: {} for receipt_id in receipt_ids}
+    orders: dict[UUID, PurchaseOrder] = {}
+    rows = ReceiptLine.objects.filter(receipt__in=receipt_ids).order_by("id")
+    for row in rows.select_related("line__product", "receipt__order"):
+        by_sku = quantities[row.receipt_id]
+        sku = row.line.product.sku
+        by_sku[sku] = by_sku.get(sku, 0) + row.quantity
+        orders[row.receipt_id] = row.receipt.order
+    return [
+        ReceivedGoods(
+            purchase_order_reference=orders[receipt_id].reference,
+            quantities=by_sku,
+            outstanding=orders[receipt_id].status != Status.RECEIVED,
+        )
+        for receipt_id, by_sku in quantities.items()
+    ]
+
+
+def withdrawn_before_creation() -> set[UUID]:
+    """Return the ids of purchase orders that were withdrawn before they were created: no lines."""
+    rows = PurchaseOrder.objects.filter(status=Status.CANCELLED, lines__isnull=True)
+    return set(rows.values_list("id", flat=True))
 
 
 def received_by_product() -> dict[UUID, int]:
-    """What was received, less what was reversed."""
-    rows = ReceiptLine.objects.values("line__product").annotate(total=Sum(F("quantity") - F("reversed")))
-    return dict(rows.values_list("line__product", "total"))
+    """Return the received quantities minus the reversed ones."""
+    rows = ReceiptLine.objects.values("line__product")
+    totals = rows.annotate(total=Sum(F("quantity") - F("reversed")))
+    return dict(totals.values_list("line__product", "total"))
 
 
 def pegged_lines() -> Iterator[tuple[UUID, UUID, UUID, int]]:
-    """Purchase order, product, peg and quantity of every line that was bought for somebody."""
-    rows = PurchaseOrderLine.objects.filter(bought_for__isnull=False)
-    for order_id, product_id, bought_for, quantity in rows.values_list("order", "product", "bought_for", "quantity").iterator():
-        assert bought_for is not None
-        yield order_id, product_id, bought_for, quantity
+    """Yield purchase order, product, peg and quantity of every pegged line."""
+    rows = PurchaseOrderLine.objects.filter(pegged_to__isnull=False)
+    fields = rows.values_list("order", "product", "pegged_to", "quantity")
+    for order_id, product_id, pegged_to, quantity in fields.iterator():
+        assert pegged_to is not None
+        yield order_id, product_id, pegged_to, quantity
 
 
-def checks() -> Iterator[Check]:
-    """Purchase's own invariants."""
+def invariant_checks() -> Iterator[InvariantCheck]:
+    """Check the invariants within Purchase."""
     lines = PurchaseOrderLine.objects.select_related("order", "product")
     receipts = ReceiptLine.objects.filter(line=OuterRef("pk")).values("line")
     received = receipts.annotate(total=Sum(F("quantity") - F("reversed"))).values("total")
-    wrong = lines.annotate(total=Coalesce(Subquery(received), 0)).exclude(received=F("total"))
-    yield check("what a line received is the sum of its receipts", (f"{line.order}: {line}" for line in wrong))
-    to_come = lines.filter(received__lt=F("quantity")).values("order")
-    arrived = lines.filter(received__gt=0).values("order")
-    misfits = PurchaseOrder.objects.filter(
-        Q(status=Status.RECEIVED, id__in=to_come)
-        | (Q(status__in=STILL_TO_COME) & ~Q(id__in=to_come))
-        | Q(status=Status.OPEN, id__in=arrived)
-        | (Q(status=Status.PARTIALLY_RECEIVED) & ~Q(id__in=arrived))
-        | Q(status=Status.CANCELLED, id__in=arrived)
+    different = lines.annotate(total=Coalesce(Subquery(received), 0)).exclude(received=F("total"))
+    yield check_invariant(
+        "the received quantity of a line equals the sum of its receipts",
+        (f"{line.order}: {line}" for line in different),
     )
-    yield check("a purchase order's status fits its lines", (f"{order}: {order.status}" for order in misfits))
+    with_outstanding = lines.filter(received__lt=F("quantity")).values("order")
+    with_received = lines.filter(received__gt=0).values("order")
+    contradicting = PurchaseOrder.objects.filter(
+        Q(status=Status.RECEIVED, id__in=with_outstanding)
+        | (Q(status__in=OPEN_STATUSES) & ~Q(id__in=with_outstanding))
+        | Q(status=Status.OPEN, id__in=with_received)
+        | (Q(status=Status.PARTIALLY_RECEIVED) & ~Q(id__in=with_received))
+        | Q(status=Status.CANCELLED, id__in=with_received)
+    )
+    yield check_invariant(
+        "the status of a purchase order agrees with its lines",
+        (f"{order}: {order.status}" for order in contradicting),
+    )
+
+
+def _as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,4 +1,4 @@
-"""Celery's door to Purchase."""
+"""The Celery tasks of Purchase."""
 
 from celery import shared_task
 
@@ -8,13 +8,13 @@ from purchase.services import mark_overdue
 CONSUMER = "purchase"
 
 
-@shared_task(name="purchase.take_messages")
-def take_messages() -> None:
+@shared_task(name="purchase.handle_messages")
+def handle_messages() -> None:
     drain(CONSUMER)
 
 
-@shared_task(name="purchase.look_at_the_clock")
-def look_at_the_clock() -> None:
-    """Beat's door: what is overdue is marked as soon as somebody looks, however late that is."""
+@shared_task(name="purchase.mark_overdue_orders")
+def mark_overdue_orders() -> None:
+    """Mark every overdue purchase order, in batches. Beat starts this task."""
     while mark_overdue():
         pass

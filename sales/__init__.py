@@ -1,1 +1,1 @@
-"""Customers' orders, and the process that fulfils them. It does not know what lies on the shelf, nor how suppliers work."""
+"""Sales orders and the process that fulfils them. Knows neither stock levels nor suppliers."""

@@ -1,4 +1,4 @@
-"""`/api/sales/`"""
+"""`/api/v1/sales/`"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,83 +14,128 @@ from rest_framework import generics, serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
+from orderflow.api.decorators import accepts, actor_of
 from orderflow.api.examples import example
-from orderflow.api.fields import Id, Text, Whole
-from orderflow.api.filters import Before, Flag, Since, Word
-from orderflow.api.lines import Input, LinesInput, ReasonInput, product_quantities
-from orderflow.api.posting import accepts, who
-from orderflow.api.problems import described
-from orderflow.api.reserved import reserved_for
-from orderflow.catalog.services import UnknownProducts, product_ids
-from orderflow.refusals import Refused
-from sales.models import DeliveryChoice, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
-from sales.process_manager import State
-from sales.services import NewOrder, cancel_orders, change_order, deliver_orders, place_each, place_orders, try_again
-
-MOST_AT_ONCE = 1000  # orders in one request
-
-_STATES = [(state.value, state.value) for state in State if state != State.NEW]
-
-# -- what comes in ----------------------------------------------------------------------------------------------------------
-
-
-@extend_schema_serializer(
-    examples=[example("An order", {"reference": "WEB-1001", "customer": "Ada", "lines": [{"sku": "CHAIR", "quantity": 2}]})]
+from orderflow.api.fields import ClientIdField, StrictCharField, StrictIntegerField
+from orderflow.api.filters import BeforeFilter, BooleanFilter, ExactFilter, SinceFilter
+from orderflow.api.inputs import Decision, LineListField, StrictSerializer
+from orderflow.api.problems import problem_body
+from orderflow.api.reserved_quantities import reserved_for
+from orderflow.catalog.services import UnknownSku, product_ids, product_quantities
+from orderflow.core.errors import DomainError
+from sales.models import DeliveryMode, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
+from sales.process_manager import STORED_STATUSES
+from sales.services import (
+    SalesOrderDraft,
+    cancel_orders,
+    change_order,
+    deliver_orders,
+    place_orders,
+    place_orders_individually,
+    retry_reservations,
 )
-class NewSalesOrder(Input):
-    id = Id()
-    reference = Text(
-        max_length=100, default="", allow_blank=True, help_text="Your own name for it; made up where it is not given."
-    )
-    customer = Text(max_length=200, default="", allow_blank=True)
-    priority = Whole(min_value=-(2**31), max_value=2**31 - 1, default=0, help_text="Higher is served first when goods arrive.")
-    delivery = serializers.ChoiceField(
-        choices=DeliveryChoice.choices,
-        required=False,
-        help_text="At once, or when a person says so; a setting says which of them.",
-    )
-    lines = LinesInput()
+
+MAX_ORDERS = 1000  # in one request
+
+STATUS_CHOICES = [(status.value, status.value) for status in STORED_STATUSES]
+
+# -- request bodies ------------------------------------------------------------------------------
 
 
 @extend_schema_serializer(
     examples=[
         example(
-            "Two orders", {"orders": [{"lines": [{"sku": "CHAIR", "quantity": 1}]}, {"lines": [{"sku": "DESK", "quantity": 1}]}]}
+            "An order",
+            {
+                "reference": "WEB-1001",
+                "customer": "Ada",
+                "lines": [{"sku": "CHAIR", "quantity": 2}],
+            },
         )
     ]
 )
-class ManySalesOrders(Input):
+class SalesOrderCreate(StrictSerializer):
+    """A sales order to place."""
+
+    id = ClientIdField()
+    reference = StrictCharField(
+        max_length=100,
+        default="",
+        allow_blank=True,
+        help_text="Your reference; generated if omitted.",
+    )
+    customer = StrictCharField(max_length=200, default="", allow_blank=True)
+    priority = StrictIntegerField(
+        min_value=-(2**31),
+        max_value=2**31 - 1,
+        default=0,
+        help_text="Higher values are allocated first.",
+    )
+    delivery_mode = serializers.ChoiceField(
+        choices=DeliveryMode.choices,
+        required=False,
+        help_text="Default: ORDERFLOW_DELIVERY_MODE.",
+    )
+    lines = LineListField()
+
+
+@extend_schema_serializer(
+    examples=[
+        example(
+            "Two orders",
+            {
+                "orders": [
+                    {"lines": [{"sku": "CHAIR", "quantity": 1}]},
+                    {"lines": [{"sku": "DESK", "quantity": 1}]},
+                ]
+            },
+        )
+    ]
+)
+class SalesOrderBulkCreate(StrictSerializer):
+    """Sales orders to place individually."""
+
     @extend_schema_field(
         {
             "type": "array",
             "minItems": 1,
-            "maxItems": MOST_AT_ONCE,
-            "items": {"anyOf": [{"$ref": "#/components/schemas/NewSalesOrder"}, {}]},
-            "description": "Each as for a single one. What one of them should not be refuses only that one.",
+            "maxItems": MAX_ORDERS,
+            "items": {"anyOf": [{"$ref": "#/components/schemas/SalesOrderCreate"}, {}]},
+            "description": "Each is placed or rejected on its own.",
         }
     )
     class Orders(serializers.ListField):
         pass
 
-    orders = Orders(allow_empty=False, max_length=MOST_AT_ONCE)
+    orders = Orders(allow_empty=False, max_length=MAX_ORDERS)
 
 
 @extend_schema_serializer(
-    examples=[example("Three instead", {"lines": [{"sku": "CHAIR", "quantity": 3}], "reason": "one more guest"})]
+    examples=[
+        example(
+            "Three instead",
+            {"lines": [{"sku": "CHAIR", "quantity": 3}], "reason": "one more guest"},
+        )
+    ]
 )
-class ChangedSalesOrder(ReasonInput):
-    lines = LinesInput(help_text="All that is wanted from now on.")
-    revision = Whole(
-        min_value=1, max_value=2**31 - 1, required=False, help_text="The one that you looked at: if it is another by now, 409."
+class SalesOrderChange(Decision):
+    """The new lines of a sales order."""
+
+    lines = LineListField(help_text="Replaces all lines.")
+    revision = StrictIntegerField(
+        min_value=1,
+        max_value=2**31 - 1,
+        required=False,
+        help_text="If given and not the current revision, the change is rejected with 409.",
     )
 
 
-# -- what goes out ----------------------------------------------------------------------------------------------------------
+# -- responses -----------------------------------------------------------------------------------
 
 
 class SalesOrderLineSerializer(serializers.ModelSerializer[SalesOrderLine]):
     sku = serializers.CharField(source="product.sku")
-    reserved = serializers.IntegerField(help_text="How much of it Stock holds for this order, or held until it was shipped.")
+    reserved = serializers.IntegerField(help_text="Reserved quantity; unchanged after shipping.")
 
     class Meta:
         model = SalesOrderLine
@@ -98,17 +143,32 @@ class SalesOrderLineSerializer(serializers.ModelSerializer[SalesOrderLine]):
 
 
 class SalesOrderSerializer(serializers.ModelSerializer[SalesOrder]):
-    status = serializers.ChoiceField(choices=_STATES, source="status.state")
-    since = serializers.DateTimeField(source="status.since", help_text="When it entered this status.")
-    updated_at = serializers.DateTimeField(source="status.updated_at")
-    revision = serializers.IntegerField(source="status.revision", help_text="1, and one more with each change.")
-    attempts = serializers.IntegerField(source="status.request", help_text="How often Stock was asked for it.")
-    times_bought = serializers.IntegerField(source="status.times_bought", help_text="Since a person last had a say.")
-    purchase_order_id = serializers.UUIDField(
-        source="status.purchase_order_id", allow_null=True, help_text="The purchase order it waits for, or null."
+    status = serializers.ChoiceField(choices=STATUS_CHOICES, source="order_status.status")
+    status_changed_at = serializers.DateTimeField(
+        source="order_status.status_changed_at", help_text="When the order entered its status."
     )
-    overdue = serializers.BooleanField(source="status.overdue")
-    needs_attention = serializers.BooleanField(source="status.needs_attention", help_text="A person has to decide: see why/.")
+    updated_at = serializers.DateTimeField(source="order_status.updated_at")
+    revision = serializers.IntegerField(
+        source="order_status.revision", help_text="Version of the lines; starts at 1."
+    )
+    request_number = serializers.IntegerField(
+        source="order_status.request_number",
+        help_text="Number of the latest reservation request.",
+    )
+    purchase_count = serializers.IntegerField(
+        source="order_status.purchase_count",
+        help_text="Purchase orders created since the last user decision.",
+    )
+    purchase_order_id = serializers.UUIDField(
+        source="order_status.purchase_order_id",
+        allow_null=True,
+        help_text="The awaited purchase order, or null.",
+    )
+    overdue = serializers.BooleanField(source="order_status.overdue")
+    needs_attention = serializers.BooleanField(
+        source="order_status.needs_attention",
+        help_text="A user must retry, change or cancel the order; see its explanation.",
+    )
     lines = SalesOrderLineSerializer(many=True)
 
     class Meta:
@@ -118,14 +178,14 @@ class SalesOrderSerializer(serializers.ModelSerializer[SalesOrder]):
             "reference",
             "customer",
             "priority",
-            "delivery",
+            "delivery_mode",
             "placed_at",
             "updated_at",
             "revision",
             "status",
-            "since",
-            "attempts",
-            "times_bought",
+            "status_changed_at",
+            "request_number",
+            "purchase_count",
             "purchase_order_id",
             "overdue",
             "needs_attention",
@@ -133,44 +193,55 @@ class SalesOrderSerializer(serializers.ModelSerializer[SalesOrder]):
         ]
 
 
-class OutcomeSerializer(serializers.Serializer[Any]):
-    """Of one order among many: itself where it was accepted, and what was wrong where it was not."""
+class SalesOrderBulkResultSerializer(serializers.Serializer[Any]):
+    """The result for one order of a bulk request."""
 
     accepted = serializers.BooleanField()
-    order = SalesOrderSerializer(allow_null=True)
+    sales_order = SalesOrderSerializer(allow_null=True)
     problem = serializers.DictField(
-        allow_null=True, help_text="As if it had been posted alone; pointers lead into the whole body."
+        allow_null=True,
+        help_text="The problem of a single request; pointers lead into the whole body.",
     )
 
 
-class OutcomesSerializer(serializers.Serializer[Any]):
-    results = OutcomeSerializer(many=True, help_text="In the order in which they came.")
+class SalesOrderBulkResponseSerializer(serializers.Serializer[Any]):
+    results = SalesOrderBulkResultSerializer(many=True, help_text="In the order of the request.")
 
 
-class SalesOrderChangeSerializer(serializers.ModelSerializer[OrderStatusChange]):
+class SalesOrderHistoryEntrySerializer(serializers.ModelSerializer[OrderStatusChange]):
     class Meta:
         model = OrderStatusChange
-        fields = ["from_state", "to_state", "message_id", "by", "reason", "at"]
+        fields = ["from_status", "to_status", "message_id", "actor", "reason", "created_at"]
 
 
-# -- addresses --------------------------------------------------------------------------------------------------------------
+# -- endpoints -----------------------------------------------------------------------------------
 
 
 class SalesOrderFilter(filters.FilterSet):
-    status = filters.MultipleChoiceFilter(field_name="status__state", choices=_STATES, help_text="Several: any of them.")
-    reference = Word("reference")
-    customer = Word("customer")
-    sku = Word("lines__product__sku")
-    overdue = Flag(field_name="status__overdue")
-    needs_attention = Flag(field_name="status__needs_attention")
-    created_since, created_before = Since("placed_at"), Before("placed_at")
-    updated_since, updated_before = Since("status__updated_at"), Before("status__updated_at")
+    status = filters.MultipleChoiceFilter(
+        field_name="order_status__status",
+        choices=STATUS_CHOICES,
+        help_text="May be repeated: any of these statuses.",
+    )
+    reference = ExactFilter("reference")
+    customer = ExactFilter("customer")
+    sku = ExactFilter("lines__product__sku")
+    overdue = BooleanFilter(field_name="order_status__overdue")
+    needs_attention = BooleanFilter(field_name="order_status__needs_attention")
+    placed_since, placed_before = SinceFilter("placed_at"), BeforeFilter("placed_at")
+    updated_since = SinceFilter("order_status__updated_at")
+    updated_before = BeforeFilter("order_status__updated_at")
 
 
-class _SalesOrders(generics.GenericAPIView[SalesOrder]):
-    needs: Mapping[str, str] = {"GET": "sales.view_salesorder", "POST": "sales.change_salesorder"}
+class _SalesOrderView(generics.GenericAPIView[SalesOrder]):
+    required_permissions: Mapping[str, str] = {
+        "GET": "sales.view_salesorder",
+        "POST": "sales.change_salesorder",
+    }
     serializer_class = SalesOrderSerializer
-    queryset: QuerySet[SalesOrder] = SalesOrder.objects.select_related("status").prefetch_related("lines__product")
+    queryset: QuerySet[SalesOrder] = SalesOrder.objects.select_related(
+        "order_status"
+    ).prefetch_related("lines__product")
 
     def get_object(self) -> SalesOrder:
         return _with_reserved([super().get_object()])[0]
@@ -178,126 +249,145 @@ class _SalesOrders(generics.GenericAPIView[SalesOrder]):
     def paginate_queryset(self, queryset: Any) -> Any:
         return _with_reserved(super().paginate_queryset(queryset) or ())
 
-    def shown(self, *sales_order_ids: UUID) -> list[SalesOrder]:
-        """As they are now."""
+    def read(self, *sales_order_ids: UUID) -> list[SalesOrder]:
+        """Return the sales orders as they are now."""
         return _with_reserved(self.get_queryset().filter(id__in=sales_order_ids))
 
 
-class SalesOrders(_SalesOrders, generics.ListAPIView[SalesOrder]):
-    """Sales orders, the newest first."""
+class SalesOrderList(_SalesOrderView, generics.ListAPIView[SalesOrder]):
+    """List the sales orders, newest first."""
 
-    needs = {"GET": "sales.view_salesorder", "POST": "sales.add_salesorder"}
+    required_permissions = {"GET": "sales.view_salesorder", "POST": "sales.add_salesorder"}
     filterset_class = SalesOrderFilter
-    orderings = {"placed_at": "placed_at", "updated_at": "status__updated_at", "reference": "reference", "priority": "priority"}
+    orderings = {
+        "placed_at": "placed_at",
+        "updated_at": "order_status__updated_at",
+        "reference": "reference",
+        "priority": "priority",
+    }
     ordering = "-placed_at"
 
-    @accepts(NewSalesOrder, shows=SalesOrderSerializer, status=201)
+    @accepts(SalesOrderCreate, shows=SalesOrderSerializer, status=201)
     def post(self, request: Request, given: Mapping[str, Any]) -> SalesOrder:
-        """Place a sales order. Under an id that you supply, the same again is the same order, as it is now."""
+        """Place a sales order. With a client-supplied id, repeating the request is safe."""
         lines = product_quantities(given["lines"])
-        [order] = place_orders([NewOrder(**{**given, "lines": lines}, placed_at=timezone.now())], by=who(request))
-        return self.shown(order.id)[0]
+        draft = SalesOrderDraft(**{**given, "lines": lines}, placed_at=timezone.now())
+        [order] = place_orders([draft], actor=actor_of(request))
+        return self.read(order.id)[0]
 
 
-class SalesOrdersInBulk(_SalesOrders):
-    needs = {"POST": "sales.add_salesorder"}
+class SalesOrderBulkCreateView(_SalesOrderView):
+    required_permissions = {"POST": "sales.add_salesorder"}
 
-    @accepts(ManySalesOrders, shows=OutcomesSerializer)
+    @accepts(
+        SalesOrderBulkCreate,
+        shows=SalesOrderBulkResponseSerializer,
+        operation_id="sales_orders_create_bulk",
+    )
     def post(self, request: Request, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Place up to 1,000 sales orders, in this order; each is accepted or refused on its own."""
-        wanted = _wanted(given["orders"])
-        placed = iter(place_each([each for each in wanted if isinstance(each, NewOrder)], by=who(request)))
-        outcomes = [next(placed) if isinstance(each, NewOrder) else each for each in wanted]
-        accepted = {row.id: row for row in self.shown(*(each.id for each in outcomes if isinstance(each, SalesOrder)))}
-        return {"results": [_outcome(number, each, accepted) for number, each in enumerate(outcomes)]}
+        """Place up to 1,000 sales orders in this order; each is placed or rejected on its own."""
+        drafts = _drafts(given["orders"])
+        valid = [each for each in drafts if isinstance(each, SalesOrderDraft)]
+        placed = iter(place_orders_individually(valid, actor=actor_of(request)))
+        outcomes = [next(placed) if isinstance(each, SalesOrderDraft) else each for each in drafts]
+        ids = [each.id for each in outcomes if isinstance(each, SalesOrder)]
+        orders = {row.id: row for row in self.read(*ids)}
+        results = [_result(index, each, orders) for index, each in enumerate(outcomes)]
+        return {"results": results}
 
 
-class OneSalesOrder(_SalesOrders, generics.RetrieveAPIView[SalesOrder]):
-    """A sales order, and how far its process is."""
+class SalesOrderDetail(_SalesOrderView, generics.RetrieveAPIView[SalesOrder]):
+    """Return one sales order."""
 
 
 class SalesOrderHistory(generics.ListAPIView[OrderStatusChange]):
-    """Each change of its state: when, who, why, and the message that caused it."""
+    """List the status changes of a sales order, with actor, reason and causing message."""
 
-    needs = {"GET": "sales.view_salesorder"}
-    serializer_class = SalesOrderChangeSerializer
+    required_permissions = {"GET": "sales.view_salesorder"}
+    serializer_class = SalesOrderHistoryEntrySerializer
     queryset: QuerySet[OrderStatusChange] = OrderStatusChange.objects.all()
-    orderings = {"at": "id"}
-    ordering = "at"
+    orderings = {"created_at": "id"}
+    ordering = "created_at"
 
     def get_queryset(self) -> QuerySet[OrderStatusChange]:
-        return super().get_queryset().filter(status=get_object_or_404(OrderStatus, order=self.kwargs["pk"]))
+        order_status = get_object_or_404(OrderStatus, order=self.kwargs["pk"])
+        return super().get_queryset().filter(order_status=order_status)
 
 
-class DeliverSalesOrder(_SalesOrders):
-    needs = {"POST": "sales.deliver_salesorder"}
+class DeliverSalesOrder(_SalesOrderView):
+    required_permissions = {"POST": "sales.deliver_salesorder"}
 
-    @accepts(ReasonInput, shows=SalesOrderSerializer)
+    @accepts(Decision, shows=SalesOrderSerializer, operation_id="sales_orders_deliver")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> SalesOrder:
-        """Deliver it. Again changes nothing; 409 where it cannot be delivered, and why."""
-        deliver_orders([pk], by=who(request), **given)
-        return self.shown(pk)[0]
+        """Deliver a sales order. Repeating has no further effect; 409 if it is not deliverable."""
+        deliver_orders([pk], actor=actor_of(request), **given)
+        return self.read(pk)[0]
 
 
-class CancelSalesOrder(_SalesOrders):
-    @accepts(ReasonInput, shows=SalesOrderSerializer)
+class CancelSalesOrder(_SalesOrderView):
+    @accepts(Decision, shows=SalesOrderSerializer, operation_id="sales_orders_cancel")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> SalesOrder:
-        """Cancel it. Again changes nothing; 409 where it was delivered."""
-        cancel_orders([pk], by=who(request), **given)
-        return self.shown(pk)[0]
+        """Cancel a sales order. Repeating has no further effect; 409 if it is delivered."""
+        cancel_orders([pk], actor=actor_of(request), **given)
+        return self.read(pk)[0]
 
 
-class ChangeSalesOrder(_SalesOrders):
-    @accepts(ChangedSalesOrder, shows=SalesOrderSerializer)
+class ChangeSalesOrder(_SalesOrderView):
+    @accepts(SalesOrderChange, shows=SalesOrderSerializer, operation_id="sales_orders_change")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> SalesOrder:
-        """Want something else: the lines are all that is wanted from now on."""
-        change_order(pk, by=who(request), **{**given, "lines": product_quantities(given["lines"])})
-        return self.shown(pk)[0]
+        """Replace all lines of a sales order; 409 if it is closed."""
+        lines = product_quantities(given["lines"])
+        change_order(pk, actor=actor_of(request), **{**given, "lines": lines})
+        return self.read(pk)[0]
 
 
-class TrySalesOrderAgain(_SalesOrders):
-    @accepts(ReasonInput, shows=SalesOrderSerializer)
+class RetrySalesOrder(_SalesOrderView):
+    @accepts(Decision, shows=SalesOrderSerializer, operation_id="sales_orders_retry")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> SalesOrder:
-        """Ask Stock again, and buy again what is missing."""
-        try_again([pk], by=who(request), **given)
-        return self.shown(pk)[0]
+        """Request the reservation again, and purchase the shortages again."""
+        retry_reservations([pk], actor=actor_of(request), **given)
+        return self.read(pk)[0]
 
 
 def _with_reserved(orders: Iterable[SalesOrder]) -> list[SalesOrder]:
-    """Each line with what is reserved of it, for the serializer."""
+    """Set the reserved quantity of each line, for the serializer."""
     rows = list(orders)
-    held = reserved_for([row.id for row in rows]) if rows else {}
+    reserved = reserved_for([row.id for row in rows]) if rows else {}
     for row in rows:
         for line in row.lines.all():
-            line.__dict__["reserved"] = held.get((row.id, line.product_id), 0)
+            line.__dict__["reserved"] = reserved.get((row.id, line.product_id), 0)
     return rows
 
 
-def _wanted(orders: Sequence[Any]) -> list[NewOrder | ValidationError | Refused]:
+def _drafts(orders: Sequence[Any]) -> list[SalesOrderDraft | ValidationError | DomainError]:
     now = timezone.now()
-    checked = [_checked(order) for order in orders]
-    lines = [line for each in checked if isinstance(each, dict) for line in each["lines"]]
-    known = product_ids((line["sku"] for line in lines), unknown_ok=True)
-    return [_new_order(each, known, now) if isinstance(each, dict) else each for each in checked]
+    validated = [_validate(order) for order in orders]
+    lines = [line for each in validated if isinstance(each, dict) for line in each["lines"]]
+    ids = product_ids((line["sku"] for line in lines), unknown_ok=True)
+    return [_draft(each, ids, now) if isinstance(each, dict) else each for each in validated]
 
 
-def _checked(order: Any) -> dict[str, Any] | ValidationError:
-    asked = NewSalesOrder(data=order)
+def _validate(order: Any) -> dict[str, Any] | ValidationError:
+    serializer = SalesOrderCreate(data=order)
     try:
-        asked.is_valid(raise_exception=True)
+        serializer.is_valid(raise_exception=True)
     except ValidationError as error:
         return error
-    return dict(asked.validated_data)
+    return dict(serializer.validated_data)
 
 
-def _new_order(given: Mapping[str, Any], known: Mapping[str, UUID], now: datetime) -> NewOrder | Refused:
+def _draft(
+    given: Mapping[str, Any], ids: Mapping[str, UUID], now: datetime
+) -> SalesOrderDraft | DomainError:
     try:
-        return NewOrder(**{**given, "lines": product_quantities(given["lines"], known)}, placed_at=now)
-    except UnknownProducts as refusal:
-        return refusal
+        lines = product_quantities(given["lines"], ids)
+    except UnknownSku as error:
+        return error
+    return SalesOrderDraft(**{**given, "lines": lines}, placed_at=now)
 
 
-def _outcome(number: int, outcome: Any, accepted: Mapping[UUID, SalesOrder]) -> dict[str, Any]:
+def _result(index: int, outcome: Any, orders: Mapping[UUID, SalesOrder]) -> dict[str, Any]:
     if isinstance(outcome, SalesOrder):
-        return {"accepted": True, "order": accepted[outcome.id], "problem": None}
-    return {"accepted": False, "order": None, "problem": described(outcome, path=f"#/orders/{number}")}
+        return {"accepted": True, "sales_order": orders[outcome.id], "problem": None}
+    problem = problem_body(outcome, pointer=f"#/orders/{index}")
+    return {"accepted": False, "sales_order": None, "problem": problem}

@@ -1,12 +1,12 @@
 from django.apps import AppConfig
 
-from orderflow.messaging.subscriptions import name_keys, subscribe
+from orderflow.messaging.subscriptions import register_key_label, subscribe
 from purchase.contract import (
     GoodsReceived,
     PurchaseOrderCancelled,
     PurchaseOrderClosedShort,
-    PurchaseOrderExpected,
     PurchaseOrderOverdue,
+    PurchaseOrderRescheduled,
 )
 from stock.contract import ReservationAccepted, ReservationRejected
 
@@ -19,7 +19,7 @@ class SalesConfig(AppConfig):
         from sales.process_manager import RetryReservation
 
         assert receivers
-        name_keys(queries.reference_of)
+        register_key_label(queries.reference_for_key)
         subscribe(
             tasks.CONSUMER,
             to=[
@@ -28,9 +28,9 @@ class SalesConfig(AppConfig):
                 GoodsReceived,
                 PurchaseOrderCancelled,
                 PurchaseOrderClosedShort,
-                PurchaseOrderExpected,
+                PurchaseOrderRescheduled,
                 PurchaseOrderOverdue,
                 RetryReservation,
             ],
-            handle=services.advance,
+            handle=services.handle_messages,
         )

@@ -1,14 +1,16 @@
-"""What Sales tells the others."""
+"""The events that Sales publishes."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from orderflow.catalog.quantities import ProductQuantity
+from orderflow.core.quantities import ProductQuantity
 from orderflow.messaging.messages import Event
 
 
 @dataclass(frozen=True, kw_only=True)
 class SalesOrderCreated(Event):
+    """A sales order was placed with these lines."""
+
     sales_order_id: UUID
     reference: str
     lines: tuple[ProductQuantity, ...]
@@ -20,7 +22,7 @@ class SalesOrderCreated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SalesOrderChanged(Event):
-    """The customer wants something else: `lines` is all that is wanted now."""
+    """All lines of a sales order were replaced by `lines`."""
 
     sales_order_id: UUID
     revision: int
@@ -33,6 +35,8 @@ class SalesOrderChanged(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SalesOrderDelivered(Event):
+    """A sales order was delivered; Stock then ships its reservation."""
+
     sales_order_id: UUID
 
     @property
@@ -42,6 +46,8 @@ class SalesOrderDelivered(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SalesOrderCancelled(Event):
+    """A sales order was cancelled; Stock then releases its reservation."""
+
     sales_order_id: UUID
 
     @property
@@ -51,10 +57,13 @@ class SalesOrderCancelled(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SalesOrderOverdue(Event):
-    """It is in this state for longer than it should, or goods that are on order for it are late. Said when it becomes so."""
+    """A sales order exceeded its status limit, or goods on order for it became overdue.
+
+    Published once, when the order becomes overdue.
+    """
 
     sales_order_id: UUID
-    state: str
+    status: str
 
     @property
     def key(self) -> UUID:
@@ -63,10 +72,10 @@ class SalesOrderOverdue(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SalesOrderNeedsAttention(Event):
-    """What is `missing` was bought so often in vain that nothing more is bought until a person has decided."""
+    """The purchase limit is reached: nothing is purchased for `shortages` until a user decides."""
 
     sales_order_id: UUID
-    missing: tuple[ProductQuantity, ...]
+    shortages: tuple[ProductQuantity, ...]
 
     @property
     def key(self) -> UUID:

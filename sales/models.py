@@ -1,3 +1,5 @@
+"""The tables of Sales: sales orders, the durable state of their processes, and the history."""
+
 import uuid
 from typing import Self
 
@@ -6,24 +8,29 @@ from django.db.models import Q
 from django.utils import timezone
 
 from orderflow.catalog.models import Product
-from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
-from orderflow.reasons import REASON_LENGTH
-from sales.process_manager import AG, AS, CX, DD, State
+from orderflow.core.quantities import MAX_QUANTITY, ProductQuantity
+from orderflow.core.reasons import MAX_REASON_LENGTH
+from sales.process_manager import CLOSED_STATUSES, STORED_STATUSES, Status
 
 
-class DeliveryChoice(models.TextChoices):
+class DeliveryMode(models.TextChoices):
     AUTOMATIC = "automatic"
     MANUAL = "manual"
 
 
 class SalesOrder(models.Model):
-    """What a customer ordered. How far it is, its `OrderStatus` knows; apart from its lines nothing of it ever changes."""
+    """A customer's order. Only its lines ever change; the process is in its `OrderStatus`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     reference = models.CharField(max_length=100, unique=True)
     customer = models.CharField(max_length=200, blank=True)
-    priority = models.IntegerField(default=0, help_text="Higher is served first when goods arrive.")
-    delivery = models.CharField(max_length=10, choices=DeliveryChoice, default=DeliveryChoice.AUTOMATIC)
+    priority = models.IntegerField(default=0, help_text="Higher values are allocated first.")
+    delivery_mode = models.CharField(
+        max_length=10,
+        choices=DeliveryMode,
+        default=DeliveryMode.AUTOMATIC,
+        help_text="Automatic: delivered when fully reserved. Manual: a user delivers.",
+    )
     placed_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:
@@ -32,9 +39,16 @@ class SalesOrder(models.Model):
     def __str__(self) -> str:
         return self.reference
 
-    def ordered(self) -> tuple[ProductQuantity, ...]:
-        """Its lines, as rules and messages want them."""
-        return tuple(ProductQuantity(product_id=line.product_id, quantity=line.quantity) for line in self.lines.all())
+    @property
+    def status(self) -> Status:
+        return Status(self.order_status.status)
+
+    def product_quantities(self) -> tuple[ProductQuantity, ...]:
+        """Return the lines as the values that rules and messages use."""
+        return tuple(
+            ProductQuantity(product_id=line.product_id, quantity=line.quantity)
+            for line in self.lines.all()
+        )
 
 
 class SalesOrderLine(models.Model):
@@ -45,9 +59,12 @@ class SalesOrderLine(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["order", "product"], name="a_sales_order_names_a_product_once"),
+            models.UniqueConstraint(
+                fields=["order", "product"], name="sales_order_line_unique_product"
+            ),
             models.CheckConstraint(
-                condition=Q(quantity__gte=1, quantity__lte=LARGEST_QUANTITY), name="sales_order_line_quantity_in_range"
+                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY),
+                name="sales_order_line_quantity_in_range",
             ),
         ]
 
@@ -57,90 +74,131 @@ class SalesOrderLine(models.Model):
 
 class OrderStatusQuerySet(models.QuerySet["OrderStatus"]):
     def locked(self) -> Self:
-        """With their orders; locked in the one order that everybody keeps to.
+        """Lock the rows by sales order id, the order that all code keeps to. Joins their orders.
 
-        After a wait PostgreSQL reads a locked row again, but not what is joined to it: what may change stands in the status.
+        After waiting for a lock PostgreSQL reads the locked row again, but not the joined one: so
+        everything that may change is a column of the status.
         """
-        return self.select_related("order").select_for_update(no_key=True, of=("self",)).order_by("order_id")
+        rows = self.select_related("order").select_for_update(no_key=True, of=("self",))
+        return rows.order_by("order_id")
 
 
 class OrderStatus(models.Model):
-    """The durable state of the process of one sales order: what the process manager remembers between two messages."""
+    """What the process manager stores about one sales order between two messages."""
 
-    order = models.OneToOneField(SalesOrder, on_delete=models.CASCADE, primary_key=True, related_name="status")
-    state = models.CharField(
-        max_length=30, choices=[(state.value, state.value.replace("_", " ")) for state in State if state != State.NEW]
+    order = models.OneToOneField(
+        SalesOrder, on_delete=models.CASCADE, primary_key=True, related_name="order_status"
     )
-    since = models.DateTimeField(help_text="When it entered this state.")
-    updated_at = models.DateTimeField(db_index=True, help_text="When anything of it was last changed.")
-    revision = models.PositiveIntegerField(default=1, help_text="Which version of the customer's wish: 1 until it is changed.")
-    request = models.PositiveIntegerField(default=0, help_text="The number of the latest question to Stock.")
+    status = models.CharField(
+        max_length=30, choices=[(status.value, status.text) for status in STORED_STATUSES]
+    )
+    status_changed_at = models.DateTimeField(help_text="When the order entered its status.")
+    updated_at = models.DateTimeField(db_index=True, help_text="When this row last changed.")
+    revision = models.PositiveIntegerField(
+        default=1, help_text="Version of the lines; starts at 1."
+    )
+    request_number = models.PositiveIntegerField(
+        default=0, help_text="Number of the latest reservation request."
+    )
     purchase_order_id = models.UUIDField(
-        null=True, blank=True, unique=True, help_text="The purchase order whose goods it waits for: of several, the latest."
+        null=True,
+        blank=True,
+        unique=True,
+        help_text="The awaited purchase order; the latest if there are several.",
     )
-    times_bought = models.PositiveSmallIntegerField(
-        default=0, help_text="How often it was bought for since a person last had a say."
+    purchase_count = models.PositiveSmallIntegerField(
+        default=0, help_text="Purchase orders created since the last user decision."
     )
-    needs_attention = models.BooleanField(default=False, help_text="It was bought in vain too often: a person has to decide.")
+    needs_attention = models.BooleanField(
+        default=False, help_text="The purchase limit is reached; a user must decide."
+    )
     overdue = models.BooleanField(
-        default=False, help_text="It is in this state for longer than it should, or goods that it awaits are late."
+        default=False, help_text="The status limit is exceeded, or awaited goods are overdue."
     )
 
     objects = OrderStatusQuerySet.as_manager()
 
     class Meta:
-        verbose_name_plural = "order statuses"
+        verbose_name_plural = "order status"
         constraints = [
             models.CheckConstraint(
-                condition=Q(state=AG.value, purchase_order_id__isnull=False)
-                | (~Q(state=AG.value) & Q(purchase_order_id__isnull=True)),
-                name="only_who_awaits_goods_waits_for_a_purchase_order",
+                condition=Q(
+                    status=Status.AWAITING_GOODS_RECEIVED.value, purchase_order_id__isnull=False
+                )
+                | (
+                    ~Q(status=Status.AWAITING_GOODS_RECEIVED.value)
+                    & Q(purchase_order_id__isnull=True)
+                ),
+                name="order_status_purchase_order_iff_awaiting_goods",
             ),
             models.CheckConstraint(
-                condition=Q(needs_attention=False) | Q(state=AS.value), name="only_who_awaits_stock_needs_attention"
+                condition=Q(needs_attention=False)
+                | Q(status=Status.AWAITING_STOCK_RESERVATION.value),
+                name="order_status_attention_only_awaiting_reservation",
             ),
             models.CheckConstraint(
-                condition=Q(overdue=False) | ~Q(state__in=[DD.value, CX.value]), name="what_has_ended_is_not_overdue"
+                condition=Q(overdue=False)
+                | ~Q(status__in=[status.value for status in CLOSED_STATUSES]),
+                name="order_status_closed_not_overdue",
             ),
         ]
-        indexes = [models.Index(fields=["state", "since"], name="order_status_by_state")]
+        indexes = [
+            models.Index(
+                fields=["status", "status_changed_at"], name="order_status_changed_at_idx"
+            )
+        ]
 
     def __str__(self) -> str:
-        return f"{self.order}: {self.state}"
+        return f"{self.order}: {self.status}"
 
 
-class OrderPurchase(models.Model):
-    """A purchase order that the process of a sales order had made, and what closed it."""
+class LinkedPurchaseOrder(models.Model):
+    """A purchase order that the process manager requested for one sales order."""
 
     purchase_order_id = models.UUIDField(primary_key=True)
-    status = models.ForeignKey(OrderStatus, on_delete=models.CASCADE, related_name="purchases")
-    request = models.PositiveIntegerField(help_text="The question to Stock whose answer named what was missing.")
+    order_status = models.ForeignKey(
+        OrderStatus, on_delete=models.CASCADE, related_name="linked_purchase_orders"
+    )
+    request_number = models.PositiveIntegerField(
+        help_text="The reservation request whose rejection named the shortages."
+    )
     ordered_at = models.DateTimeField()
-    late = models.BooleanField(default=False, help_text="It was expected earlier.")
-    closed_by = models.BigIntegerField(null=True, blank=True, help_text="The id of the message that closed it.")
+    overdue = models.BooleanField(default=False, help_text="The expected date has passed.")
+    closed_by_message_id = models.BigIntegerField(
+        null=True, blank=True, help_text="The message that closed it; empty while it is open."
+    )
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["status", "request"], name="never_bought_twice_for_the_same_shortage"),
+            models.UniqueConstraint(
+                fields=["order_status", "request_number"],
+                name="linked_purchase_order_unique_request_number",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"Purchase order {self.purchase_order_id} for {self.status_id}"
+        return f"Purchase order {self.purchase_order_id} for {self.order_status_id}"
 
 
-class OrderPurchaseLine(models.Model):
-    """What was ordered with a purchase order, as the process remembers it: so much less is bought while it is open."""
+class LinkedPurchaseOrderLine(models.Model):
+    """What a linked purchase order covers: so much of a shortage is not purchased again."""
 
-    purchase = models.ForeignKey(OrderPurchase, on_delete=models.CASCADE, related_name="lines")
+    linked_purchase_order = models.ForeignKey(
+        LinkedPurchaseOrder, on_delete=models.CASCADE, related_name="lines"
+    )
     product = models.ForeignKey(Product, on_delete=models.PROTECT)
     quantity = models.PositiveIntegerField()
 
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["purchase", "product"], name="an_order_purchase_names_a_product_once"),
+            models.UniqueConstraint(
+                fields=["linked_purchase_order", "product"],
+                name="linked_purchase_order_line_unique_product",
+            ),
             models.CheckConstraint(
-                condition=Q(quantity__gte=1, quantity__lte=LARGEST_QUANTITY), name="order_purchase_quantity_in_range"
+                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY),
+                name="linked_purchase_order_line_quantity_in_range",
             ),
         ]
 
@@ -149,18 +207,24 @@ class OrderPurchaseLine(models.Model):
 
 
 class OrderStatusChange(models.Model):
-    """One change of state: history, dwell times and the process map come from these rows."""
+    """One change of status. These rows are the history of a sales order."""
 
-    status = models.ForeignKey(OrderStatus, on_delete=models.CASCADE, related_name="changes")
-    from_state = models.CharField(max_length=30)
-    to_state = models.CharField(max_length=30)
-    message_id = models.BigIntegerField(null=True, blank=True, help_text="The message that caused it.")
-    by = models.CharField(max_length=150, blank=True, help_text="The person who caused it.")
-    reason = models.CharField(max_length=REASON_LENGTH, blank=True, help_text="Why that person did.")
-    at = models.DateTimeField()
+    order_status = models.ForeignKey(OrderStatus, on_delete=models.CASCADE, related_name="changes")
+    from_status = models.CharField(max_length=30)
+    to_status = models.CharField(max_length=30)
+    message_id = models.BigIntegerField(
+        null=True, blank=True, help_text="The message that caused it."
+    )
+    actor = models.CharField(
+        max_length=150, blank=True, help_text="The user or command that caused it."
+    )
+    reason = models.CharField(
+        max_length=MAX_REASON_LENGTH, blank=True, help_text="The reason that the actor gave."
+    )
+    created_at = models.DateTimeField()
 
     class Meta:
         ordering = ["id"]
 
     def __str__(self) -> str:
-        return f"{self.from_state} → {self.to_state}"
+        return f"{self.from_status} → {self.to_status}"

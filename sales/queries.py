@@ -1,4 +1,4 @@
-"""What can be asked about sales orders and their processes."""
+"""Read sales orders and their processes. Returns values, never querysets."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -6,143 +6,192 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Exists, F, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from orderflow.catalog.quantities import ProductQuantity
-from orderflow.findings import Check, check
-from sales.models import OrderPurchase, OrderPurchaseLine, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
-from sales.process_manager import AG, CX, State
+from orderflow.core.invariants import InvariantCheck, check_invariant
+from orderflow.core.quantities import ProductQuantity
+from sales.models import (
+    DeliveryMode,
+    LinkedPurchaseOrder,
+    LinkedPurchaseOrderLine,
+    OrderStatus,
+    OrderStatusChange,
+    SalesOrder,
+    SalesOrderLine,
+)
+from sales.process_manager import STORED_STATUSES, Status
+
+STATUSES = tuple(status.value for status in STORED_STATUSES)
+DELIVERY_MODES = tuple(DeliveryMode.values)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Changed:
-    """One change of state. `by`: the person who caused it, if one did, for that `reason`."""
+class StatusChange:
+    """One change of status. `actor` and `reason` are empty if a message caused it."""
 
     id: int
-    at: datetime
-    state: State
-    by: str
+    created_at: datetime
+    status: Status
+    actor: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderProcess:
-    """A sales order and how far its process is. `purchases`: the ids of the purchase orders that were made for it."""
+    """A sales order and its process.
+
+    `linked_purchase_orders`: ids, oldest first. `changes`: oldest first.
+    """
 
     id: UUID
     reference: str
     customer: str
-    state: State
-    since: datetime
+    status: Status
+    status_changed_at: datetime
     overdue: bool
     needs_attention: bool
-    times_bought: int
-    request: int
+    purchase_count: int
+    request_number: int
     purchase_order_id: UUID | None
-    purchases: tuple[UUID, ...]
-    changes: tuple[Changed, ...]
+    linked_purchase_orders: tuple[UUID, ...]
+    changes: tuple[StatusChange, ...]
 
 
-def process_called(name: str) -> OrderProcess | None:
-    """The process of the sales order with this reference or id."""
-    by_name = Q(order__reference=name)
-    if _is_id(name):
-        by_name |= Q(order_id=name)
-    status = OrderStatus.objects.filter(by_name).select_related("order").first()
-    if status is None:
+def find_order_process(reference_or_id: str) -> OrderProcess | None:
+    """Return the process of the sales order with this reference or id."""
+    matches = Q(order__reference=reference_or_id)
+    if _is_uuid(reference_or_id):
+        matches |= Q(order_id=reference_or_id)
+    row = OrderStatus.objects.filter(matches).select_related("order").first()
+    if row is None:
         return None
+    linked = row.linked_purchase_orders.order_by("ordered_at")
     return OrderProcess(
-        id=status.order_id,
-        reference=status.order.reference,
-        customer=status.order.customer,
-        state=State(status.state),
-        since=status.since,
-        overdue=status.overdue,
-        needs_attention=status.needs_attention,
-        times_bought=status.times_bought,
-        request=status.request,
-        purchase_order_id=status.purchase_order_id,
-        purchases=tuple(status.purchases.order_by("ordered_at").values_list("purchase_order_id", flat=True)),
-        changes=tuple(
-            Changed(id=row.pk, at=row.at, state=State(row.to_state), by=row.by, reason=row.reason) for row in status.changes.all()
-        ),
+        id=row.order_id,
+        reference=row.order.reference,
+        customer=row.order.customer,
+        status=Status(row.status),
+        status_changed_at=row.status_changed_at,
+        overdue=row.overdue,
+        needs_attention=row.needs_attention,
+        purchase_count=row.purchase_count,
+        request_number=row.request_number,
+        purchase_order_id=row.purchase_order_id,
+        linked_purchase_orders=tuple(linked.values_list("purchase_order_id", flat=True)),
+        changes=tuple(_status_change(change) for change in row.changes.all()),
     )
 
 
-def reference_of(key: UUID) -> str | None:
-    """The reference of the sales order with this id, or of the one that this purchase order is its own of."""
-    own = OrderPurchase.objects.filter(pk=key).values("status")
-    return SalesOrder.objects.filter(Q(pk=key) | Q(pk__in=own)).values_list("reference", flat=True).first()
+def reference_for_key(key: UUID) -> str | None:
+    """Return the reference of the sales order with this id, or with this linked purchase order."""
+    linked = LinkedPurchaseOrder.objects.filter(pk=key).values("order_status")
+    rows = SalesOrder.objects.filter(Q(pk=key) | Q(pk__in=linked))
+    return rows.values_list("reference", flat=True).first()
 
 
-def lines_placed(references: Collection[str]) -> dict[str, set[ProductQuantity]]:
-    """What was ordered under these references, of those there are."""
+def lines_by_reference(references: Collection[str]) -> dict[str, set[ProductQuantity]]:
+    """Return the lines of the sales orders with these references; unknown ones are left out."""
     rows = SalesOrderLine.objects.filter(order__reference__in=references)
     lines: dict[str, set[ProductQuantity]] = defaultdict(set)
-    for reference, product_id, quantity in rows.values_list("order__reference", "product_id", "quantity"):
+    for reference, product_id, quantity in rows.values_list(
+        "order__reference", "product_id", "quantity"
+    ):
         lines[reference].add(ProductQuantity(product_id=product_id, quantity=quantity))
     return lines
 
 
-def purchases_thought_open() -> QuerySet[OrderPurchase, UUID]:
-    """The ids of the purchase orders that processes take for open."""
-    return OrderPurchase.objects.filter(closed_by__isnull=True).values_list("purchase_order_id", flat=True)
-
-
-def closed_by() -> dict[UUID, int | None]:
-    """What closed each purchase order that was made for a sales order; None: it is open."""
-    return dict(OrderPurchase.objects.values_list("purchase_order_id", "closed_by"))
-
-
-def lines_on_order() -> Iterator[tuple[UUID, UUID, int]]:
-    """Sales order, product and quantity of what is on order for those that await goods."""
-    rows = OrderPurchaseLine.objects.filter(purchase__closed_by__isnull=True, purchase__status__state=AG).order_by()
-    yield from rows.values_list("purchase__status", "product", "quantity").iterator()
-
-
-def lines_ordered() -> Iterator[tuple[UUID, UUID, int, int]]:
-    """Sales order, product, quantity and the order's revision, of every line of an order that was not cancelled."""
-    rows = SalesOrderLine.objects.exclude(order__status__state=CX).order_by()
-    yield from rows.values_list("order", "product", "quantity", "order__status__revision").iterator()
-
-
-def process_count() -> int:
+def order_count() -> int:
     return OrderStatus.objects.count()
 
 
-def orders_that_need_attention() -> QuerySet[OrderStatus, UUID]:
-    """The ids of the sales orders for which a person has to decide."""
-    return OrderStatus.objects.filter(needs_attention=True).values_list("order_id", flat=True)
+def order_ids(*statuses: str) -> set[UUID]:
+    """Return the ids of the sales orders in these statuses."""
+    rows = OrderStatus.objects.filter(status__in=[Status(status) for status in statuses])
+    return set(rows.values_list("order_id", flat=True))
 
 
-def orders_in(*states: str) -> QuerySet[OrderStatus, UUID]:
-    """The ids of the sales orders in these states."""
-    return OrderStatus.objects.filter(state__in=[State(each) for each in states]).values_list("order_id", flat=True)
+def order_ids_needing_attention() -> set[UUID]:
+    rows = OrderStatus.objects.filter(needs_attention=True)
+    return set(rows.values_list("order_id", flat=True))
 
 
-def awaited_purchases() -> QuerySet[OrderStatus, UUID | None]:
-    """The ids of the purchase orders whose goods are awaited."""
-    return OrderStatus.objects.filter(state=AG).values_list("purchase_order_id", flat=True)
+def awaited_purchase_orders() -> dict[UUID, UUID]:
+    """Return the purchase orders that sales orders await: sales order ids by purchase order id."""
+    rows = OrderStatus.objects.filter(status=Status.AWAITING_GOODS_RECEIVED)
+    pairs = rows.values_list("purchase_order_id", "order_id")
+    return {
+        purchase_order_id: order_id for purchase_order_id, order_id in pairs if purchase_order_id
+    }
 
 
-def checks() -> Iterator[Check]:
-    """Sales' own invariants."""
-    yield check("every sales order has a status", SalesOrder.objects.filter(status__isnull=True))
-    last = OrderStatusChange.objects.filter(status=OuterRef("pk")).order_by("-id").values("to_state")[:1]
-    statuses = OrderStatus.objects.select_related("order").annotate(last=Coalesce(Subquery(last), Value("")))
-    yield check("a status is where its history ends", statuses.exclude(state=F("last")))
-    awaited = OrderPurchase.objects.filter(
-        status=OuterRef("pk"), purchase_order_id=OuterRef("purchase_order_id"), closed_by__isnull=True
+def open_linked_purchase_orders() -> dict[UUID, UUID]:
+    """Return the linked purchase orders that Sales knows as open: sales order ids by their id."""
+    rows = LinkedPurchaseOrder.objects.filter(closed_by_message_id__isnull=True)
+    return dict(rows.values_list("purchase_order_id", "order_status_id"))
+
+
+def closing_message_ids() -> dict[UUID, int | None]:
+    """Return the message that closed each linked purchase order; None while it is open."""
+    rows = LinkedPurchaseOrder.objects.values_list("purchase_order_id", "closed_by_message_id")
+    return dict(rows)
+
+
+def lines_on_order() -> Iterator[tuple[UUID, UUID, int]]:
+    """Yield sales order, product and quantity on order, for orders that await goods."""
+    rows = LinkedPurchaseOrderLine.objects.filter(
+        linked_purchase_order__closed_by_message_id__isnull=True,
+        linked_purchase_order__order_status__status=Status.AWAITING_GOODS_RECEIVED,
+    ).order_by()
+    yield from rows.values_list(
+        "linked_purchase_order__order_status", "product", "quantity"
+    ).iterator()
+
+
+def ordered_lines() -> Iterator[tuple[UUID, UUID, int, int]]:
+    """Yield sales order, product, quantity and revision, of orders that are not cancelled."""
+    rows = SalesOrderLine.objects.exclude(order__order_status__status=Status.CANCELLED).order_by()
+    yield from rows.values_list(
+        "order", "product", "quantity", "order__order_status__revision"
+    ).iterator()
+
+
+def invariant_checks() -> Iterator[InvariantCheck]:
+    """Check the invariants within Sales."""
+    yield check_invariant(
+        "every sales order has a status", SalesOrder.objects.filter(order_status__isnull=True)
     )
-    yield check(
-        "who awaits goods waits for a purchase order of its own that is open", statuses.filter(state=AG).exclude(Exists(awaited))
+    last = OrderStatusChange.objects.filter(order_status=OuterRef("pk")).order_by("-id")
+    statuses = OrderStatus.objects.select_related("order").annotate(
+        last=Coalesce(Subquery(last.values("to_status")[:1]), Value(""))
+    )
+    yield check_invariant(
+        "every status equals the last history entry", statuses.exclude(status=F("last"))
+    )
+    awaited = LinkedPurchaseOrder.objects.filter(
+        order_status=OuterRef("pk"),
+        purchase_order_id=OuterRef("purchase_order_id"),
+        closed_by_message_id__isnull=True,
+    )
+    yield check_invariant(
+        "every order awaiting goods has an open linked purchase order",
+        statuses.filter(status=Status.AWAITING_GOODS_RECEIVED).exclude(Exists(awaited)),
     )
 
 
-def _is_id(name: str) -> bool:
+def _status_change(row: OrderStatusChange) -> StatusChange:
+    return StatusChange(
+        id=row.pk,
+        created_at=row.created_at,
+        status=Status(row.to_status),
+        actor=row.actor,
+        reason=row.reason,
+    )
+
+
+def _is_uuid(text: str) -> bool:
     try:
-        UUID(name)
+        UUID(text)
     except ValueError:
         return False
     return True

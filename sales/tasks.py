@@ -1,4 +1,4 @@
-"""Celery's door to Sales."""
+"""The Celery tasks of Sales."""
 
 from celery import shared_task
 
@@ -13,8 +13,8 @@ def run_process_manager() -> None:
     drain(CONSUMER)
 
 
-@shared_task(name="sales.look_at_the_clock")
-def look_at_the_clock() -> None:
-    """Beat's door: what is overdue is marked as soon as somebody looks, however late that is."""
+@shared_task(name="sales.mark_overdue_orders")
+def mark_overdue_orders() -> None:
+    """Mark every overdue sales order, in batches. Beat starts this task."""
     while mark_overdue():
         pass

@@ -1,1 +1,1 @@
-"""What lies on the shelf, and to whom it is promised. It does not know customers, nor why anything is bought."""
+"""Stock levels and reservations. Knows neither customers nor why goods are purchased."""

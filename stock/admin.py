@@ -1,200 +1,289 @@
+"""The admin pages of Stock. Services record stock adjustments and receipt reversals."""
+
 from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminUUIDInputWidget
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from orderflow.admin_tools.adding import AddedByService, OnceForm
-from orderflow.admin_tools.asking import Reason
-from orderflow.admin_tools.links import add_link, ids_called, linked, list_link, page_link, side_by_side, to_the_second
-from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
-from orderflow.catalog.admin import link_products
-from orderflow.catalog.quantities import LARGEST_QUANTITY
-from stock.models import Balance, Movement, ReceiptReversal, Reservation, ReservationLine, StockAdjustment, StockMovement
+from orderflow.admin_tools.actions import ReasonField
+from orderflow.admin_tools.links import (
+    add_link,
+    inline_list,
+    link_column,
+    list_link,
+    page_link,
+    register_id_link,
+    time_column,
+)
+from orderflow.admin_tools.read_only import ReadOnlyAdmin, ReadOnlyInline
+from orderflow.admin_tools.service_forms import IdempotentForm, ServiceAddAdmin
+from orderflow.catalog.admin import register_product_link
+from orderflow.core.quantities import MAX_QUANTITY
+from orderflow.core.reasons import MAX_REASON_LENGTH
+from stock.models import (
+    MovementType,
+    ReceiptReversal,
+    Reservation,
+    ReservationLine,
+    StockAdjustment,
+    StockLevel,
+    StockMovement,
+)
 from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
 
-ids_called("reservation_id", have_page="stock.reservation")
-link_products(lambda product_id: list_link("stock.balance", "balance", product=product_id))
-link_products(lambda product_id: list_link("stock.reservationline", "reservation lines", product=product_id))
-link_products(lambda product_id: list_link("stock.stockmovement", "stock movements", product=product_id))
-link_products(lambda product_id: add_link("stock.stockadjustment", "adjust stock", product=product_id))
+register_id_link("reservation_id", model="stock.reservation")
+register_product_link(
+    lambda product_id: list_link("stock.stocklevel", "Stock level", product=product_id)
+)
+register_product_link(
+    lambda product_id: list_link("stock.reservationline", "Reservation lines", product=product_id)
+)
+register_product_link(
+    lambda product_id: list_link("stock.stockmovement", "Stock movements", product=product_id)
+)
+register_product_link(
+    lambda product_id: add_link("stock.stockadjustment", "Adjust stock", product=product_id)
+)
 
 
-@admin.register(Balance)
-class BalanceAdmin(ReadOnlyAdmin[Balance]):
-    list_display = ["product", "on_hand", "reserved", "available", "see_also"]
+@admin.register(StockLevel)
+class StockLevelAdmin(ReadOnlyAdmin[StockLevel]):
+    list_display = ["product", "on_hand", "reserved", "available", "related"]
     list_select_related = ["product"]
     ordering = ["product__sku"]
     search_fields = ["product__sku", "product__name"]
     search_ids = ["product"]
-    fields = ["product", "on_hand", "reserved", "available", "see_also"]
+    fields = ["product", "on_hand", "reserved", "available", "related"]
 
     @admin.display
-    def see_also(self, balance: Balance) -> SafeString:
-        return side_by_side(
+    def related(self, level: StockLevel) -> SafeString:
+        backorders = {"product": level.pk, "backordered": "yes"}
+        return inline_list(
             [
-                list_link("stock.reservationline", "who waits for it", product=balance.pk, full="no"),
-                list_link("stock.stockmovement", "movements", product=balance.pk),
-                add_link("stock.stockadjustment", "adjust", product=balance.pk),
+                list_link("stock.reservationline", "Backorders", **backorders),
+                list_link("stock.stockmovement", "Stock movements", product=level.pk),
+                add_link("stock.stockadjustment", "Adjust stock", product=level.pk),
             ]
         )
 
 
 class ReservationLineInline(ReadOnlyInline[ReservationLine, Reservation]):
     model = ReservationLine
-    fields = ["product", "quantity", "held", "missing"]
+    fields = ["product", "quantity", "reserved", "shortage"]
     select_related = ["product"]
 
 
 @admin.register(Reservation)
 class ReservationAdmin(ReadOnlyAdmin[Reservation]):
-    list_display = ["id", "status", "priority", "placed_at", "revision", "request", "sales_order"]
+    list_display = [
+        "id",
+        "status",
+        "priority",
+        "placed_at",
+        "revision",
+        "request_number",
+        "sales_order",
+    ]
     list_filter = ["status"]
     ordering = ["-placed_at"]
     search_fields = ["lines__product__sku", "lines__product__name"]
     search_ids = ["id"]
-    fields = ["sales_order", "status", "priority", "placed_at", "revision", "request", "see_also"]
+    fields = [
+        "sales_order",
+        "status",
+        "priority",
+        "placed_at",
+        "revision",
+        "request_number",
+        "related",
+    ]
     inlines = [ReservationLineInline]
 
-    sales_order = linked("id", to="sales.salesorder", title="sales order")
+    sales_order = link_column("id", model="sales.salesorder", title="sales order")
 
     @admin.display
-    def see_also(self, reservation: Reservation) -> SafeString:
-        return side_by_side(
+    def related(self, reservation: Reservation) -> SafeString:
+        key = reservation.pk
+        return inline_list(
             [
-                list_link("stock.stockmovement", "stock movements", document=reservation.pk),
-                list_link("messaging.storedmessage", "messages", key=reservation.pk),
-                list_link("messaging.delivery", "messages on their way", key=reservation.pk),
+                list_link("stock.stockmovement", "Stock movements", source_document_id=key),
+                list_link("messaging.storedmessage", "Messages", key=key),
+                list_link("messaging.queuedmessage", "Queued messages", key=key),
             ]
         )
 
 
-class FullFilter(admin.SimpleListFilter):
-    title = parameter_name = "full"
+class BackorderedFilter(admin.SimpleListFilter):
+    title = parameter_name = "backordered"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[ReservationLine]) -> list[tuple[str, str]]:
-        return [("no", "No: it waits"), ("yes", "Yes")]
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[ReservationLine]
+    ) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[ReservationLine]) -> QuerySet[ReservationLine]:
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ReservationLine]
+    ) -> QuerySet[ReservationLine]:
         match self.value():
-            case "no":
-                return queryset.filter(held__lt=F("quantity"))
             case "yes":
-                return queryset.filter(held=F("quantity"))
+                return queryset.filter(pk__in=ReservationLine.objects.backordered())
+            case "no":
+                return queryset.exclude(pk__in=ReservationLine.objects.backordered())
         return queryset
 
 
 @admin.register(ReservationLine)
 class ReservationLineAdmin(ReadOnlyAdmin[ReservationLine]):
-    list_display = ["id", "reservation_link", "product_link", "quantity", "held", "missing"]
-    list_filter = [FullFilter, "reservation__status"]
+    list_display = ["id", "reservation_link", "product_link", "quantity", "reserved", "shortage"]
+    list_filter = [BackorderedFilter, "reservation__status"]
     list_select_related = ["reservation", "product"]
     ordering = ["-id"]
     search_fields = ["product__sku", "product__name"]
     search_ids = ["reservation", "product"]
-    fields = ["reservation", "product", "quantity", "held", "missing"]
+    fields = ["reservation", "product", "quantity", "reserved", "shortage"]
 
-    reservation_link = linked("reservation")
-    product_link = linked("product")
+    reservation_link = link_column("reservation")
+    product_link = link_column("product")
 
 
 @admin.register(StockMovement)
 class StockMovementAdmin(ReadOnlyAdmin[StockMovement]):
-    list_display = ["id", "when", "product_link", "kind", "on_hand", "reserved", "what_for", "message"]
-    list_filter = ["kind"]
+    list_display = [
+        "id",
+        "created",
+        "product_link",
+        "movement_type",
+        "on_hand",
+        "reserved",
+        "source_document",
+        "message",
+    ]
+    list_filter = ["movement_type"]
     list_select_related = ["product"]
     ordering = ["-id"]
-    search_fields = ["product__sku", "product__name", "reason", "by"]
-    search_ids = ["document", "product"]
-    fields = ["when", "product", "kind", "on_hand", "reserved", "what_for", "message", "by", "reason"]
+    search_fields = ["product__sku", "product__name", "reason", "actor"]
+    search_ids = ["source_document_id", "product"]
+    fields = [
+        "created",
+        "product",
+        "movement_type",
+        "on_hand",
+        "reserved",
+        "source_document",
+        "message",
+        "actor",
+        "reason",
+    ]
 
-    when = to_the_second("at")
-    product_link = linked("product")
-    message = linked("message_id", to="messaging.storedmessage")
+    created = time_column("created_at")
+    product_link = link_column("product")
+    message = link_column("message_id", model="messaging.storedmessage")
 
-    @admin.display(description="document", ordering="document")
-    def what_for(self, movement: StockMovement) -> SafeString:
-        match movement.kind:
-            case Movement.RECEIVED:
-                return page_link("purchase.receipt", movement.document, "receipt")
-            case Movement.ADJUSTED:
+    @admin.display(ordering="source_document_id")
+    def source_document(self, movement: StockMovement) -> SafeString:
+        match movement.movement_type:
+            case MovementType.RECEIVED:
+                return page_link("purchase.receipt", movement.source_document_id, "receipt")
+            case MovementType.ADJUSTED:
                 return page_link("stock.stockadjustment", movement.pk, "adjustment")
-            case Movement.REVERSED:
+            case MovementType.REVERSED:
                 return page_link("stock.receiptreversal", movement.pk, "reversal")
-        return page_link("stock.reservation", movement.document, "reservation")
+        return page_link("stock.reservation", movement.source_document_id, "reservation")
 
 
-class StockAdjustmentForm(OnceForm[StockAdjustment]):
+class StockAdjustmentForm(IdempotentForm[StockAdjustment]):
     quantity = forms.IntegerField(
-        min_value=-LARGEST_QUANTITY, max_value=LARGEST_QUANTITY, help_text="More than the balance says, or less (with a minus)."
+        min_value=-MAX_QUANTITY,
+        max_value=MAX_QUANTITY,
+        help_text="Positive adds stock, negative removes stock.",
     )
-    reason = forms.CharField(max_length=200)
+    reason = forms.CharField(max_length=MAX_REASON_LENGTH)
 
     def clean_quantity(self) -> int:
         quantity: int = self.cleaned_data["quantity"]
         if not quantity:
-            raise forms.ValidationError("Nothing was found and nothing is missing: there is nothing to book.")
+            raise forms.ValidationError("Quantity must not be 0.")
         return quantity
 
 
 @admin.register(StockAdjustment)
-class StockAdjustmentAdmin(AddedByService[StockAdjustment]):
-    list_display = ["id", "at", "product_link", "quantity", "reason", "by"]
+class StockAdjustmentAdmin(ServiceAddAdmin[StockAdjustment]):
+    list_display = ["id", "created_at", "product_link", "quantity", "reason", "actor"]
     list_select_related = ["product"]
     ordering = ["-id"]
-    search_fields = ["product__sku", "product__name", "reason", "by"]
-    search_ids = ["document", "product"]
+    search_fields = ["product__sku", "product__name", "reason", "actor"]
+    search_ids = ["source_document_id", "product"]
     autocomplete_fields = ["product"]
-    fields = ["at", "product", "quantity", "reason", "by", "document"]
+    fields = ["created_at", "product", "quantity", "reason", "actor", "source_document_id"]
     add_form = StockAdjustmentForm
     add_fields = ["new_id", "product", "quantity", "reason"]
 
-    product_link = linked("product")
+    product_link = link_column("product")
 
     @admin.display(ordering="on_hand")
     def quantity(self, adjustment: StockAdjustment) -> str:
         return f"{adjustment.on_hand:+}"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StockAdjustment]:
-        return super().get_queryset(request).filter(kind=Movement.ADJUSTED)
+        return super().get_queryset(request).filter(movement_type=MovementType.ADJUSTED)
 
-    def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> StockAdjustment:
+    def create(
+        self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]
+    ) -> StockAdjustment:
         adjustment = Adjustment(
-            id=given["new_id"], product_id=given["product"].pk, quantity=given["quantity"], reason=given["reason"]
+            id=given["new_id"],
+            product_id=given["product"].pk,
+            quantity=given["quantity"],
+            reason=given["reason"],
         )
-        adjust_stock([adjustment], by=request.user.get_username())
-        return StockAdjustment.objects.get(kind=Movement.ADJUSTED, document=adjustment.id)
+        adjust_stock([adjustment], actor=request.user.get_username())
+        return StockAdjustment.objects.get(
+            movement_type=MovementType.ADJUSTED, source_document_id=adjustment.id
+        )
 
 
-class ReceiptReversalForm(OnceForm[ReceiptReversal]):
-    receipt = forms.UUIDField(help_text="The id of the receipt that was counted wrongly.", widget=AdminUUIDInputWidget)
-    quantity = forms.IntegerField(min_value=1, max_value=LARGEST_QUANTITY, help_text="How much of it has not arrived.")
-    reason = Reason()
+class ReceiptReversalForm(IdempotentForm[ReceiptReversal]):
+    receipt = forms.UUIDField(help_text="ID of the receipt.", widget=AdminUUIDInputWidget)
+    quantity = forms.IntegerField(
+        min_value=1, max_value=MAX_QUANTITY, help_text="Quantity to reverse."
+    )
+    reason = ReasonField()
 
 
 @admin.register(ReceiptReversal)
-class ReceiptReversalAdmin(AddedByService[ReceiptReversal]):
-    list_display = ["id", "at", "product_link", "on_hand", "reason", "by"]
+class ReceiptReversalAdmin(ServiceAddAdmin[ReceiptReversal]):
+    list_display = ["id", "created_at", "product_link", "on_hand", "reason", "actor"]
     list_select_related = ["product"]
     ordering = ["-id"]
-    search_fields = ["product__sku", "product__name", "reason", "by"]
-    search_ids = ["document", "corrects", "product"]
+    search_fields = ["product__sku", "product__name", "reason", "actor"]
+    search_ids = ["source_document_id", "reversed_receipt_id", "product"]
     autocomplete_fields = ["product"]
-    fields = ["at", "product", "on_hand", "receipt", "reason", "by", "document"]
+    fields = [
+        "created_at",
+        "product",
+        "on_hand",
+        "receipt",
+        "reason",
+        "actor",
+        "source_document_id",
+    ]
     add_form = ReceiptReversalForm
     add_fields = ["new_id", "receipt", "product", "quantity", "reason"]
 
-    product_link = linked("product")
-    receipt = linked("corrects", to="purchase.receipt", title="receipt")
+    product_link = link_column("product")
+    receipt = link_column("reversed_receipt_id", model="purchase.receipt", title="receipt")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReceiptReversal]:
-        return super().get_queryset(request).filter(kind=Movement.REVERSED)
+        return super().get_queryset(request).filter(movement_type=MovementType.REVERSED)
 
-    def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> ReceiptReversal:
+    def create(
+        self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]
+    ) -> ReceiptReversal:
         reversal = Reversal(
             id=given["new_id"],
             receipt_id=given["receipt"],
@@ -202,5 +291,7 @@ class ReceiptReversalAdmin(AddedByService[ReceiptReversal]):
             quantity=given["quantity"],
             reason=given["reason"],
         )
-        reverse_receipt(reversal, by=request.user.get_username())
-        return ReceiptReversal.objects.get(kind=Movement.REVERSED, document=reversal.id)
+        reverse_receipt(reversal, actor=request.user.get_username())
+        return ReceiptReversal.objects.get(
+            movement_type=MovementType.REVERSED, source_document_id=reversal.id
+        )

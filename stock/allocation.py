@@ -1,7 +1,8 @@
-"""Stock's rule, as pure functions of quantities.
+"""Stock's allocation rule, as pure functions of quantities.
 
-What lies on the shelf is first come, first served. What arrives goes to those who wait: first to the reservation it was bought
-for, up to the peg; then by priority and by when the sales order was placed (ties by id); what is left lies on the shelf.
+Available stock is reserved in the order of requests. Stock that arrives is allocated to
+backorders: first to the reservation that it is pegged to, up to the pegged quantity; then by
+priority, placement time and id. The remainder becomes available.
 """
 
 from collections.abc import Mapping
@@ -9,50 +10,59 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-Quantities = dict[UUID, int]  # by product, or by reservation; none is zero or less
+Quantities = dict[UUID, int]  # by product or by reservation; every quantity is positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wait:
-    """A reservation that lacks `missing` of a product, and what decides its place in line."""
+class Backorder:
+    """The shortage of one reservation line, and what decides its queue position."""
 
-    missing: int
+    shortage: int
     priority: int
     placed_at: datetime
 
 
-def first_promise(wanted: Mapping[UUID, int], available: Mapping[UUID, int], *, hold_parts: bool) -> Quantities:
-    """What a new reservation gets from the shelf, by product: each line whole or, unless parts are to be held, nothing."""
-    promise = {}
-    for product, quantity in wanted.items():
-        there = available.get(product, 0)
-        if there >= quantity or (hold_parts and there > 0):
-            promise[product] = min(quantity, there)
-    return promise
+def initial_reservation(
+    requested: Mapping[UUID, int], available: Mapping[UUID, int], *, allow_partial: bool
+) -> Quantities:
+    """Return what a new reservation gets, by product.
 
-
-def allocate(available: int, waits: Mapping[UUID, Wait], pegs: Mapping[UUID, int] | None = None) -> Quantities:
-    """How the available quantity of one product is dealt out after an increase, by reservation.
-
-    `pegs` says how much of the increase was bought for which reservation. More may be pegged than a reservation still lacks,
-    or to one that no longer waits: that serves the others.
+    Each line is reserved whole or not at all, or in part with `allow_partial`.
     """
-    grants: Quantities = {}
-    for reservation, pegged in (pegs or {}).items():
-        if reservation in waits:
-            available -= _grant(grants, reservation, min(pegged, waits[reservation].missing, available))
+    reserved = {}
+    for product_id, quantity in requested.items():
+        on_offer = available.get(product_id, 0)
+        if on_offer >= quantity or (allow_partial and on_offer > 0):
+            reserved[product_id] = min(quantity, on_offer)
+    return reserved
+
+
+def allocate(
+    available: int, backorders: Mapping[UUID, Backorder], pegs: Mapping[UUID, int] | None = None
+) -> Quantities:
+    """Distribute the available quantity of one product; return what each reservation gets.
+
+    `pegs` are the pegged quantities of the increase, by reservation. A peg may exceed the
+    shortage, or name a reservation without one: the excess goes to the other backorders.
+    """
+    allocated: Quantities = {}
+    for reservation_id, pegged in (pegs or {}).items():
+        if reservation_id in backorders:
+            share = min(pegged, backorders[reservation_id].shortage, available)
+            available -= _add(allocated, reservation_id, share)
     if available:
-        for reservation, wait in sorted(waits.items(), key=_place_in_line):
-            available -= _grant(grants, reservation, min(wait.missing - grants.get(reservation, 0), available))
-    return grants
+        for reservation_id, backorder in sorted(backorders.items(), key=_queue_key):
+            shortage = backorder.shortage - allocated.get(reservation_id, 0)
+            available -= _add(allocated, reservation_id, min(shortage, available))
+    return allocated
 
 
-def _grant(grants: Quantities, reservation: UUID, quantity: int) -> int:
+def _add(allocated: Quantities, reservation_id: UUID, quantity: int) -> int:
     if quantity > 0:
-        grants[reservation] = grants.get(reservation, 0) + quantity
+        allocated[reservation_id] = allocated.get(reservation_id, 0) + quantity
     return max(quantity, 0)
 
 
-def _place_in_line(waiting: tuple[UUID, Wait]) -> tuple[int, datetime, UUID]:
-    reservation, wait = waiting
-    return -wait.priority, wait.placed_at, reservation
+def _queue_key(item: tuple[UUID, Backorder]) -> tuple[int, datetime, UUID]:
+    reservation_id, backorder = item
+    return -backorder.priority, backorder.placed_at, reservation_id

@@ -1,4 +1,4 @@
-"""`/api/stock/`"""
+"""`/api/v1/stock/`"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,75 +9,105 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 
+from orderflow.api.decorators import accepts, actor_of
 from orderflow.api.examples import example
-from orderflow.api.fields import Id, Quantity, Reason, Sku
-from orderflow.api.filters import Before, Since, Word
-from orderflow.api.lines import Input
-from orderflow.api.posting import accepts, who
-from orderflow.catalog.quantities import LARGEST_QUANTITY
+from orderflow.api.fields import (
+    AdjustmentQuantityField,
+    ClientIdField,
+    QuantityField,
+    ReasonField,
+    SkuField,
+)
+from orderflow.api.filters import BeforeFilter, ExactFilter, SinceFilter
+from orderflow.api.inputs import StrictSerializer
 from orderflow.catalog.services import product_ids
-from stock.models import Balance, Movement, ReceiptReversal, Reservation, ReservationLine, ReservationStatus, StockAdjustment
+from stock.models import (
+    MovementType,
+    ReceiptReversal,
+    Reservation,
+    ReservationLine,
+    ReservationStatus,
+    StockAdjustment,
+    StockLevel,
+)
 from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
 
-# -- what comes in ----------------------------------------------------------------------------------------------------------
+# -- request bodies ------------------------------------------------------------------------------
 
 
-@extend_schema_serializer(examples=[example("Found", {"sku": "CHAIR", "quantity": 10, "reason": "opening stock"})])
-class AdjustmentInput(Input):
-    id = Id()
-    sku = Sku()
-    quantity = Quantity(min_value=-LARGEST_QUANTITY, help_text="More than the balance says or, with a minus, less.")
-    reason = Reason()
+@extend_schema_serializer(
+    examples=[
+        example("Opening stock", {"sku": "CHAIR", "quantity": 10, "reason": "opening stock"})
+    ]
+)
+class StockAdjustmentCreate(StrictSerializer):
+    """A correction of on hand."""
+
+    id = ClientIdField()
+    sku = SkuField()
+    quantity = AdjustmentQuantityField(
+        help_text="Positive adds stock, negative removes stock; not 0."
+    )
+    reason = ReasonField()
 
 
 @extend_schema_serializer(
     examples=[
         example(
-            "Counted wrongly",
-            {"receipt_id": "1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9", "sku": "CHAIR", "quantity": 1, "reason": "one was miscounted"},
+            "One unit too many",
+            {
+                "receipt_id": "1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f9",
+                "sku": "CHAIR",
+                "quantity": 1,
+                "reason": "one was miscounted",
+            },
         )
     ]
 )
-class ReversalInput(Input):
-    id = Id()
-    receipt_id = Id(required=True, help_text="See the purchase order's receipts/.")
-    sku = Sku()
-    quantity = Quantity(help_text="How much of it has not arrived.")
-    reason = Reason()
+class ReceiptReversalCreate(StrictSerializer):
+    """A received quantity to take back."""
+
+    id = ClientIdField()
+    receipt_id = ClientIdField(
+        required=True, help_text="The receipt; see the receipts of the purchase order."
+    )
+    sku = SkuField()
+    quantity = QuantityField(help_text="Quantity to reverse.")
+    reason = ReasonField()
 
 
-# -- what goes out ----------------------------------------------------------------------------------------------------------
+# -- responses -----------------------------------------------------------------------------------
 
 
-class LevelSerializer(serializers.ModelSerializer[Balance]):
+class StockLevelSerializer(serializers.ModelSerializer[StockLevel]):
     sku = serializers.CharField(source="product.sku")
-    available = serializers.IntegerField(help_text="On hand, less what is reserved.")
-    waiting = serializers.IntegerField(help_text="What those in line still lack.")
+    available = serializers.IntegerField(help_text="On hand minus reserved.")
+    backordered = serializers.IntegerField(help_text="Sum of the shortages of reservations.")
 
     class Meta:
-        model = Balance
-        fields = ["sku", "on_hand", "reserved", "available", "waiting"]
+        model = StockLevel
+        fields = ["sku", "on_hand", "reserved", "available", "backordered"]
 
 
-class AdjustmentSerializer(serializers.ModelSerializer[StockAdjustment]):
-    id = serializers.UUIDField(source="document")
+class StockAdjustmentSerializer(serializers.ModelSerializer[StockAdjustment]):
+    id = serializers.UUIDField(source="source_document_id")
     sku = serializers.CharField(source="product.sku")
     quantity = serializers.IntegerField(source="on_hand")
 
     class Meta:
         model = StockAdjustment
-        fields = ["id", "sku", "quantity", "reason", "by", "at"]
+        fields = ["id", "sku", "quantity", "reason", "actor", "created_at"]
 
 
-class ReversalSerializer(serializers.ModelSerializer[ReceiptReversal]):
-    id = serializers.UUIDField(source="document")
-    receipt_id = serializers.UUIDField(source="corrects")
+class ReceiptReversalSerializer(serializers.ModelSerializer[ReceiptReversal]):
+    id = serializers.UUIDField(source="source_document_id")
+    receipt_id = serializers.UUIDField(source="reversed_receipt_id")
     sku = serializers.CharField(source="product.sku")
     quantity = serializers.SerializerMethodField()
 
     class Meta:
         model = ReceiptReversal
-        fields = ["id", "receipt_id", "sku", "quantity", "reason", "by", "at"]
+        fields = ["id", "receipt_id", "sku", "quantity", "reason", "actor", "created_at"]
 
     def get_quantity(self, reversal: ReceiptReversal) -> int:
         return -reversal.on_hand
@@ -88,7 +118,7 @@ class ReservationLineSerializer(serializers.ModelSerializer[ReservationLine]):
 
     class Meta:
         model = ReservationLine
-        fields = ["sku", "quantity", "held"]
+        fields = ["sku", "quantity", "reserved"]
 
 
 class ReservationSerializer(serializers.ModelSerializer[Reservation]):
@@ -99,59 +129,69 @@ class ReservationSerializer(serializers.ModelSerializer[Reservation]):
         fields = ["id", "status", "priority", "placed_at", "lines"]
 
 
-# -- addresses --------------------------------------------------------------------------------------------------------------
+# -- endpoints -----------------------------------------------------------------------------------
 
 
-class LevelFilter(filters.FilterSet):
-    sku = Word("product__sku")
+class StockLevelFilter(filters.FilterSet):
+    sku = ExactFilter("product__sku")
 
 
-class Levels(generics.ListAPIView[Balance]):
-    """How much of each product lies on the shelf, is promised, and is waited for."""
+class StockLevelList(generics.ListAPIView[StockLevel]):
+    """List the stock levels: on hand, reserved, available and backordered, by SKU."""
 
-    needs = {"GET": "stock.view_balance"}
-    serializer_class = LevelSerializer
-    queryset: QuerySet[Balance] = Balance.objects.with_waiting().select_related("product")
-    filterset_class = LevelFilter
+    required_permissions = {"GET": "stock.view_stocklevel"}
+    serializer_class = StockLevelSerializer
+    queryset: QuerySet[StockLevel] = StockLevel.objects.with_backordered().select_related(
+        "product"
+    )
+    filterset_class = StockLevelFilter
     orderings = {"sku": "product__sku", "on_hand": "on_hand"}
     ordering = "sku"
 
 
-class Adjustments(generics.GenericAPIView[StockAdjustment]):
-    needs = {"POST": "stock.add_stockadjustment"}
-    serializer_class = AdjustmentSerializer
-    queryset: QuerySet[StockAdjustment] = StockAdjustment.objects.filter(kind=Movement.ADJUSTED).select_related("product")
+class StockAdjustmentCreateView(generics.GenericAPIView[StockAdjustment]):
+    required_permissions = {"POST": "stock.add_stockadjustment"}
+    serializer_class = StockAdjustmentSerializer
+    queryset: QuerySet[StockAdjustment] = StockAdjustment.objects.filter(
+        movement_type=MovementType.ADJUSTED
+    ).select_related("product")
 
-    @accepts(AdjustmentInput, shows=AdjustmentSerializer, status=201)
+    @accepts(StockAdjustmentCreate, shows=StockAdjustmentSerializer, status=201)
     def post(self, request: Request, given: Mapping[str, Any]) -> StockAdjustment:
-        """Correct what lies on the shelf. What is found serves those who wait."""
-        adjust_stock([Adjustment(**_with_product(given))], by=who(request))
-        return self.get_queryset().get(document=given["id"])
+        """Correct on hand. Added stock is allocated to backorders."""
+        adjust_stock([Adjustment(**_with_product_id(given))], actor=actor_of(request))
+        return self.get_queryset().get(source_document_id=given["id"])
 
 
-class Reversals(generics.GenericAPIView[ReceiptReversal]):
-    needs = {"POST": "stock.add_receiptreversal"}
-    serializer_class = ReversalSerializer
-    queryset: QuerySet[ReceiptReversal] = ReceiptReversal.objects.filter(kind=Movement.REVERSED).select_related("product")
+class ReceiptReversalCreateView(generics.GenericAPIView[ReceiptReversal]):
+    required_permissions = {"POST": "stock.add_receiptreversal"}
+    serializer_class = ReceiptReversalSerializer
+    queryset: QuerySet[ReceiptReversal] = ReceiptReversal.objects.filter(
+        movement_type=MovementType.REVERSED
+    ).select_related("product")
 
-    @accepts(ReversalInput, shows=ReversalSerializer, status=201)
+    @accepts(ReceiptReversalCreate, shows=ReceiptReversalSerializer, status=201)
     def post(self, request: Request, given: Mapping[str, Any]) -> ReceiptReversal:
-        """Take back what was counted wrongly when goods arrived."""
-        reverse_receipt(Reversal(**_with_product(given)), by=who(request))
-        return self.get_queryset().get(document=given["id"])
+        """Take back a quantity that a receipt recorded by mistake."""
+        reverse_receipt(Reversal(**_with_product_id(given)), actor=actor_of(request))
+        return self.get_queryset().get(source_document_id=given["id"])
 
 
 class ReservationFilter(filters.FilterSet):
-    status = filters.MultipleChoiceFilter(choices=ReservationStatus.choices, help_text="Several: any of them.")
-    sku = Word("lines__product__sku")
-    order = filters.UUIDFilter(field_name="id", strip=False, help_text="A sales order's id.")
-    created_since, created_before = Since("placed_at"), Before("placed_at")
+    status = filters.MultipleChoiceFilter(
+        choices=ReservationStatus.choices, help_text="May be repeated: any of these statuses."
+    )
+    sku = ExactFilter("lines__product__sku")
+    sales_order_id = filters.UUIDFilter(
+        field_name="id", strip=False, help_text="The sales order of the reservation."
+    )
+    placed_since, placed_before = SinceFilter("placed_at"), BeforeFilter("placed_at")
 
 
-class Reservations(generics.ListAPIView[Reservation]):
-    """What Stock promises to each sales order. A reservation's id is the sales order's."""
+class ReservationList(generics.ListAPIView[Reservation]):
+    """List the reservations, newest first. The id is the sales order's id."""
 
-    needs = {"GET": "stock.view_reservation"}
+    required_permissions = {"GET": "stock.view_reservation"}
     serializer_class = ReservationSerializer
     queryset: QuerySet[Reservation] = Reservation.objects.prefetch_related("lines__product")
     filterset_class = ReservationFilter
@@ -159,8 +199,8 @@ class Reservations(generics.ListAPIView[Reservation]):
     ordering = "-placed_at"
 
 
-def _with_product(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The product's id in place of its SKU. Raises `UnknownProducts`."""
+def _with_product_id(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the SKU by the product id. Raises: `UnknownSku`."""
     rest = dict(given)
     sku = rest.pop("sku")
     return {**rest, "product_id": product_ids([sku])[sku]}

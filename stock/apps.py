@@ -22,5 +22,5 @@ class StockConfig(AppConfig):
                 PurchaseOrderCancelled,
                 PurchaseOrderClosedShort,
             ],
-            handle=services.take,
+            handle=services.handle_messages,
         )

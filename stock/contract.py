@@ -1,33 +1,33 @@
-"""What Stock can be told to do, and what it answers.
+"""The commands that Stock handles and the events that it publishes.
 
-A reservation's id is the sales order's id, and every message about it has that id as its key. The answers echo `revision` and
-`request`, so that whoever asked knows which question is answered.
+The id of a reservation is the id of its sales order, and it is the key of every message here.
+Replies repeat `revision` and `request_number` of the request that they answer.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from orderflow.catalog.quantities import ProductQuantity
+from orderflow.core.quantities import ProductQuantity
 from orderflow.messaging.messages import Command, Event
 
 
 @dataclass(frozen=True, kw_only=True)
 class MakeReservation(Command):
-    """Promise these quantities, or remember who waits for them. Asked again, it answers again.
+    """Reserve these quantities; backorder what is short. A repeated request is answered again.
 
-    With a higher `revision` the lines are what is wanted now: what is held and not wanted any more goes to those who wait.
-    Who waits is served by `priority` (higher first), then by `placed_at`. With `hold_parts` a line that cannot be promised
-    whole gets what is there; without, it first gets nothing.
+    A higher `revision` replaces the lines; reserved stock that is no longer needed is released.
+    Backorders are allocated by `priority` (higher first), then by `placed_at`. Without
+    `allow_partial`, the first request reserves each line whole or not at all.
     """
 
     reservation_id: UUID
     revision: int
-    request: int
+    request_number: int
     lines: tuple[ProductQuantity, ...]
     priority: int
     placed_at: datetime
-    hold_parts: bool = False
+    allow_partial: bool = False
 
     @property
     def key(self) -> UUID:
@@ -36,7 +36,7 @@ class MakeReservation(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseReservation(Command):
-    """It is not wanted any more: what it holds goes to those who wait. One that Stock has never heard of will not be made."""
+    """Release the reserved stock. An unknown reservation is stored as released."""
 
     reservation_id: UUID
 
@@ -47,7 +47,7 @@ class ReleaseReservation(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ShipReservation(Command):
-    """The goods of an accepted reservation leave the shelf."""
+    """Ship the goods of an accepted reservation."""
 
     reservation_id: UUID
 
@@ -58,11 +58,11 @@ class ShipReservation(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ReservationAccepted(Event):
-    """Every line is promised whole."""
+    """Every line is fully reserved."""
 
     reservation_id: UUID
     revision: int
-    request: int
+    request_number: int
 
     @property
     def key(self) -> UUID:
@@ -71,12 +71,12 @@ class ReservationAccepted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReservationRejected(Event):
-    """`missing` is, per line, what was asked for and is not held; never empty. The reservation waits and will be served."""
+    """At least one line is short; the reservation is backordered. `shortages` is never empty."""
 
     reservation_id: UUID
     revision: int
-    request: int
-    missing: tuple[ProductQuantity, ...]
+    request_number: int
+    shortages: tuple[ProductQuantity, ...]
 
     @property
     def key(self) -> UUID:

@@ -1,3 +1,5 @@
+"""The tables of Stock: stock levels, reservations, and the stock ledger."""
+
 import uuid
 from collections.abc import Mapping
 from typing import Self
@@ -8,35 +10,42 @@ from django.db.models import Case, F, OuterRef, Q, Subquery, Sum, Value, When, W
 from django.db.models.functions import Coalesce
 
 from orderflow.catalog.models import Product
-from orderflow.catalog.quantities import LARGEST_QUANTITY
-from orderflow.reasons import REASON_LENGTH
+from orderflow.core.quantities import MAX_QUANTITY
+from orderflow.core.reasons import MAX_REASON_LENGTH
 
 
-class BalanceQuerySet(models.QuerySet["Balance"]):
+class StockLevelQuerySet(models.QuerySet["StockLevel"]):
     def locked(self) -> Self:
-        """Locked in the one order that everybody keeps to: balances by product, before reservations by id."""
+        """Lock the rows by product id. All code locks stock levels first, then reservations."""
         return self.select_for_update(no_key=True).order_by("product_id")
 
-    def with_waiting(self) -> Self:
-        """With `waiting`: what those in line for the product still lack of it."""
-        lines = ReservationLine.objects.that_wait().filter(product=OuterRef("product"))
-        lacking = lines.order_by().values("product").annotate(total=Sum(F("quantity") - F("held"))).values("total")
-        return self.annotate(waiting=Coalesce(Subquery(lacking), 0))
+    def with_backordered(self) -> Self:
+        """Add `backordered`: the sum of the shortages of the product."""
+        lines = ReservationLine.objects.backordered().filter(product=OuterRef("product"))
+        shortages = lines.order_by().values("product")
+        total = shortages.annotate(total=Sum(F("quantity") - F("reserved"))).values("total")
+        return self.annotate(backordered=Coalesce(Subquery(total), 0))
 
 
-class Balance(models.Model):
-    """What lies on the shelf of one product, and how much of it is promised."""
+class StockLevel(models.Model):
+    """The quantities of one product: on hand, and how much of it is reserved."""
 
-    product = models.OneToOneField(Product, on_delete=models.PROTECT, primary_key=True, related_name="balance")
+    product = models.OneToOneField(
+        Product, on_delete=models.PROTECT, primary_key=True, related_name="stock_level"
+    )
     on_hand = models.BigIntegerField(default=0)
     reserved = models.BigIntegerField(default=0)
 
-    objects = BalanceQuerySet.as_manager()
+    objects = StockLevelQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(reserved__gte=0), name="reserved_is_never_negative"),
-            models.CheckConstraint(condition=Q(reserved__lte=F("on_hand")), name="reserved_never_exceeds_on_hand"),
+            models.CheckConstraint(
+                condition=Q(reserved__gte=0), name="stock_level_reserved_gte_0"
+            ),
+            models.CheckConstraint(
+                condition=Q(reserved__lte=F("on_hand")), name="stock_level_reserved_lte_on_hand"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -46,10 +55,10 @@ class Balance(models.Model):
     def available(self) -> int:
         return self.on_hand - self.reserved
 
-    def change(self, quantity: int) -> None:
+    def adjust(self, quantity: int) -> None:
         self.on_hand += quantity
 
-    def promise(self, quantity: int) -> None:
+    def reserve(self, quantity: int) -> None:
         self.reserved += quantity
 
     def release(self, quantity: int) -> None:
@@ -61,7 +70,7 @@ class Balance(models.Model):
 
 
 class ReservationStatus(models.TextChoices):
-    WAITING = "waiting"
+    BACKORDERED = "backordered"
     ACCEPTED = "accepted"
     SHIPPED = "shipped"
     RELEASED = "released"
@@ -69,137 +78,196 @@ class ReservationStatus(models.TextChoices):
 
 class ReservationQuerySet(models.QuerySet["Reservation"]):
     def locked(self) -> Self:
-        """Locked in the one order that everybody keeps to, after the balances."""
+        """Lock the rows by id, after the stock levels."""
         return self.select_for_update(no_key=True).order_by("id")
 
-    def waiting(self) -> Self:
-        return self.filter(status=ReservationStatus.WAITING)
+    def backordered(self) -> Self:
+        return self.filter(status=ReservationStatus.BACKORDERED)
 
 
 class Reservation(models.Model):
-    """What Stock promises to one sales order. Its id is the sales order's."""
+    """What one sales order needs and what is reserved for it. Its id is the sales order's id."""
 
     id = models.UUIDField(primary_key=True)
-    status = models.CharField(max_length=10, choices=ReservationStatus, default=ReservationStatus.WAITING)
+    status = models.CharField(
+        max_length=11, choices=ReservationStatus, default=ReservationStatus.BACKORDERED
+    )
     revision = models.PositiveIntegerField()
-    request = models.PositiveIntegerField(help_text="The latest question that was answered.")
+    request_number = models.PositiveIntegerField(help_text="The latest request that was answered.")
     priority = models.IntegerField()
     placed_at = models.DateTimeField()
 
     objects = ReservationQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["id"], condition=Q(status=ReservationStatus.WAITING), name="reservation_that_waits")]
+        indexes = [
+            models.Index(
+                fields=["id"],
+                condition=Q(status=ReservationStatus.BACKORDERED),
+                name="reservation_backordered_idx",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"Reservation {self.id}"
 
 
 class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
-    def that_wait(self) -> Self:
-        return self.filter(reservation__status=ReservationStatus.WAITING, held__lt=F("quantity"))
+    def backordered(self) -> Self:
+        return self.filter(
+            reservation__status=ReservationStatus.BACKORDERED, reserved__lt=F("quantity")
+        )
 
-    def reached_by(self, quantities: Mapping[UUID, int]) -> models.QuerySet["ReservationLine", UUID]:
-        """The reservations that are served, by their place in line, until so much of each product is dealt out.
+    def within_reach(
+        self, quantities: Mapping[UUID, int]
+    ) -> models.QuerySet["ReservationLine", UUID]:
+        """Return the reservations that get a share if these quantities are allocated in order.
 
-        However long the line is, nobody else needs to be read, or locked.
+        A reservation is within reach if the shortages before it in the queue are smaller than the
+        quantity. Reservations further back are neither read nor locked.
         """
-        lacking = F("quantity") - F("held")
-        place = F("reservation__priority").desc(), F("reservation__placed_at").asc(), F("reservation_id").asc()
-        before = Window(Sum(lacking), partition_by="product", order_by=place) - lacking
-        reach = Case(*(When(product=each, then=Value(quantity)) for each, quantity in quantities.items()))
-        rows = self.filter(product__in=quantities).annotate(before=before, reach=reach).filter(before__lt=F("reach"))
-        return rows.values_list("reservation_id", flat=True)
+        shortage = F("quantity") - F("reserved")
+        queue_position = (
+            F("reservation__priority").desc(),
+            F("reservation__placed_at").asc(),
+            F("reservation_id").asc(),
+        )
+        shortages = Window(Sum(shortage), partition_by="product", order_by=queue_position)
+        reach = Case(
+            *(When(product=each, then=Value(quantity)) for each, quantity in quantities.items())
+        )
+        rows = self.filter(product__in=quantities).annotate(
+            before=shortages - shortage, reach=reach
+        )
+        return rows.filter(before__lt=F("reach")).values_list("reservation_id", flat=True)
 
 
 class ReservationLine(models.Model):
     reservation = models.ForeignKey(Reservation, on_delete=models.CASCADE, related_name="lines")
     product = models.ForeignKey(Product, on_delete=models.PROTECT)
     quantity = models.PositiveIntegerField()
-    held = models.PositiveIntegerField(default=0, help_text="How much of it is, or was until it was shipped, promised.")
+    reserved = models.PositiveIntegerField(
+        default=0, help_text="Reserved quantity; unchanged after shipping."
+    )
 
     objects = ReservationLineQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["reservation", "product"], name="a_reservation_names_a_product_once"),
-            models.CheckConstraint(
-                condition=Q(quantity__gte=1, quantity__lte=LARGEST_QUANTITY), name="reservation_quantity_in_range"
+            models.UniqueConstraint(
+                fields=["reservation", "product"], name="reservation_line_unique_product"
             ),
-            models.CheckConstraint(condition=Q(held__lte=F("quantity")), name="never_held_more_than_was_asked_for"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY),
+                name="reservation_line_quantity_in_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(reserved__lte=F("quantity")),
+                name="reservation_line_reserved_lte_quantity",
+            ),
         ]
-        indexes = [models.Index(fields=["product"], condition=Q(held__lt=F("quantity")), name="reservation_line_not_full")]
+        indexes = [
+            models.Index(
+                fields=["product"],
+                condition=Q(reserved__lt=F("quantity")),
+                name="reservation_line_shortage_idx",
+            )
+        ]
 
     def __str__(self) -> str:
-        return f"{self.held} of {self.quantity} × {self.product}"
+        return f"{self.reserved} of {self.quantity} × {self.product}"
 
     @property
-    def missing(self) -> int:
-        return self.quantity - self.held
+    def shortage(self) -> int:
+        return self.quantity - self.reserved
 
 
-class Movement(models.TextChoices):
+class MovementType(models.TextChoices):
     RECEIVED = "received"
     ADJUSTED = "adjusted"
     REVERSED = "reversed"
-    PROMISED = "promised"
+    RESERVED = "reserved"
     RELEASED = "released"
     SHIPPED = "shipped"
 
 
 class StockMovement(models.Model):
-    """The append-only ledger: one row for each change of a balance. Both its numbers can be rebuilt from these rows."""
+    """One row of the append-only stock ledger: one change of a stock level.
+
+    Every stock level can be rebuilt from these rows.
+    """
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="movements")
-    kind = models.CharField(max_length=10, choices=Movement)
-    on_hand = models.BigIntegerField(help_text="By how much on hand changed.")
-    reserved = models.BigIntegerField(help_text="By how much reserved changed.")
-    document = models.UUIDField(
+    movement_type = models.CharField(max_length=10, choices=MovementType)
+    on_hand = models.BigIntegerField(help_text="Change of on hand.")
+    reserved = models.BigIntegerField(help_text="Change of reserved.")
+    source_document_id = models.UUIDField(
         default=uuid.uuid4,
         db_index=True,
-        help_text="The receipt, the adjustment, the reversal, or the reservation that it is about.",
+        help_text="Id of the receipt, adjustment, reversal or reservation.",
     )
-    corrects = models.UUIDField(
-        null=True, blank=True, db_index=True, editable=False, help_text="Of a reversal: the receipt that was counted wrongly."
+    reversed_receipt_id = models.UUIDField(
+        null=True,
+        blank=True,
+        db_index=True,
+        editable=False,
+        help_text="For a reversal: the receipt whose quantity was reversed.",
     )
-    reason = models.CharField(max_length=REASON_LENGTH, blank=True)
-    message_id = models.BigIntegerField(null=True, blank=True, help_text="The message that caused it.")
-    by = models.CharField(max_length=150, blank=True, help_text="The person who caused it.")
-    at = models.DateTimeField()
+    reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
+    message_id = models.BigIntegerField(
+        null=True, blank=True, help_text="The message that caused it."
+    )
+    actor = models.CharField(
+        max_length=150, blank=True, help_text="The user or command that caused it."
+    )
+    created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["document", "product"], condition=Q(kind=Movement.RECEIVED), name="a_receipt_is_booked_once"
+                fields=["source_document_id", "product"],
+                condition=Q(movement_type=MovementType.RECEIVED),
+                name="stock_movement_unique_receipt_product",
             ),
             models.UniqueConstraint(
-                fields=["document"], condition=Q(kind=Movement.ADJUSTED), name="an_adjustment_is_booked_once"
+                fields=["source_document_id"],
+                condition=Q(movement_type=MovementType.ADJUSTED),
+                name="stock_movement_unique_adjustment",
             ),
             models.UniqueConstraint(
-                fields=["document", "product"], condition=Q(kind=Movement.SHIPPED), name="a_reservation_is_shipped_once"
+                fields=["source_document_id", "product"],
+                condition=Q(movement_type=MovementType.SHIPPED),
+                name="stock_movement_unique_shipment_product",
             ),
-            models.UniqueConstraint(fields=["document"], condition=Q(kind=Movement.REVERSED), name="a_reversal_is_booked_once"),
+            models.UniqueConstraint(
+                fields=["source_document_id"],
+                condition=Q(movement_type=MovementType.REVERSED),
+                name="stock_movement_unique_reversal",
+            ),
             models.CheckConstraint(
-                condition=Q(kind=Movement.REVERSED, corrects__isnull=False)
-                | (~Q(kind=Movement.REVERSED) & Q(corrects__isnull=True)),
-                name="only_a_reversal_corrects_a_receipt",
+                condition=Q(movement_type=MovementType.REVERSED, reversed_receipt_id__isnull=False)
+                | (~Q(movement_type=MovementType.REVERSED) & Q(reversed_receipt_id__isnull=True)),
+                name="stock_movement_reversed_receipt_iff_reversal",
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.product}: on hand {self.on_hand:+}, reserved {self.reserved:+}"
+        return (
+            f"{self.movement_type} {self.product}: "
+            f"on hand {self.on_hand:+}, reserved {self.reserved:+}"
+        )
 
 
 class StockAdjustment(StockMovement):
-    """The movements that a person made."""
+    """The stock movements that users recorded to correct on hand."""
 
     class Meta:
         proxy = True
 
 
 class ReceiptReversal(StockMovement):
-    """The movements that take back what was counted wrongly when goods arrived."""
+    """The stock movements that take back received quantities."""
 
     class Meta:
         proxy = True

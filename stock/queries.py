@@ -1,4 +1,4 @@
-"""What can be asked about shelves and promises."""
+"""Read stock levels, reservations and the stock ledger. Returns values, never querysets."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -8,15 +8,22 @@ from uuid import UUID
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from orderflow.findings import Check, check
-from stock.models import Balance, Movement, Reservation, ReservationLine, ReservationStatus, StockMovement
+from orderflow.core.invariants import InvariantCheck, check_invariant
+from stock.models import (
+    MovementType,
+    Reservation,
+    ReservationLine,
+    ReservationStatus,
+    StockLevel,
+    StockMovement,
+)
 
-_ACCEPTED = [ReservationStatus.ACCEPTED, ReservationStatus.SHIPPED]
-_HOLDING = [ReservationStatus.WAITING, ReservationStatus.ACCEPTED]
+_FULLY_RESERVED = [ReservationStatus.ACCEPTED, ReservationStatus.SHIPPED]
+_RESERVING = [ReservationStatus.BACKORDERED, ReservationStatus.ACCEPTED]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level:
+class StockLevelSummary:
     sku: str
     on_hand: int
     reserved: int
@@ -27,148 +34,219 @@ class Level:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promise:
-    """One line of a reservation: how much of it is held."""
+class ReservedLine:
+    """One line of a reservation."""
 
     product_id: UUID
     sku: str
     quantity: int
-    held: int
+    reserved: int
 
     @property
-    def missing(self) -> int:
-        return self.quantity - self.held
+    def shortage(self) -> int:
+        return self.quantity - self.reserved
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
-    """A movement in the ledger."""
+class MovementRecord:
+    """One row of the stock ledger. `on_hand` and `reserved` are changes."""
 
     id: int
-    at: datetime
-    kind: str
+    created_at: datetime
+    movement_type: str
     sku: str
     on_hand: int
     reserved: int
 
 
-def levels() -> list[Level]:
-    rows = Balance.objects.order_by("product__sku").values_list("product__sku", "on_hand", "reserved")
-    return [Level(sku=sku, on_hand=on_hand, reserved=reserved) for sku, on_hand, reserved in rows]
-
-
-def promises(reservation_id: UUID) -> list[Promise]:
-    rows = ReservationLine.objects.filter(reservation=reservation_id)
+def stock_levels() -> list[StockLevelSummary]:
+    rows = StockLevel.objects.order_by("product__sku")
     return [
-        Promise(product_id=product_id, sku=sku, quantity=quantity, held=held)
-        for product_id, sku, quantity, held in rows.values_list("product", "product__sku", "quantity", "held")
+        StockLevelSummary(sku=sku, on_hand=on_hand, reserved=reserved)
+        for sku, on_hand, reserved in rows.values_list("product__sku", "on_hand", "reserved")
     ]
 
 
-def held_for(reservation_ids: Collection[UUID]) -> dict[tuple[UUID, UUID], int]:
-    """How much is held, or was until it was shipped, by reservation and product."""
+def reserved_lines(reservation_id: UUID) -> list[ReservedLine]:
+    rows = ReservationLine.objects.filter(reservation=reservation_id)
+    fields = rows.values_list("product", "product__sku", "quantity", "reserved")
+    return [
+        ReservedLine(product_id=product_id, sku=sku, quantity=quantity, reserved=reserved)
+        for product_id, sku, quantity, reserved in fields
+    ]
+
+
+def reserved_quantities(reservation_ids: Collection[UUID]) -> dict[tuple[UUID, UUID], int]:
+    """Return the reserved quantities by reservation and product; unchanged after shipping."""
     rows = ReservationLine.objects.filter(reservation__in=reservation_ids).order_by()
     return {
-        (reservation_id, product_id): held
-        for reservation_id, product_id, held in rows.values_list("reservation", "product", "held")
+        (reservation_id, product_id): reserved
+        for reservation_id, product_id, reserved in rows.values_list(
+            "reservation", "product", "reserved"
+        )
     }
 
 
-def places_in_line(reservation_id: UUID) -> dict[UUID, int]:
-    """By product that a reservation lacks: 1 where it is the next to be served, apart from goods that are bought for others."""
-    mine = Reservation.objects.waiting().filter(id=reservation_id).first()
+def queue_positions(reservation_id: UUID) -> dict[UUID, int]:
+    """Return the queue position by backordered product: 1 is allocated next, pegs aside."""
+    mine = Reservation.objects.backordered().filter(id=reservation_id).first()
     if mine is None:
         return {}
-    waiting = ReservationLine.objects.that_wait()
-    lacking = waiting.filter(reservation=mine).values_list("product", flat=True)
-    earlier = Q(reservation__placed_at=mine.placed_at, reservation__id__lt=mine.id) | Q(reservation__placed_at__lt=mine.placed_at)
-    ahead = Q(reservation__priority__gt=mine.priority) | (Q(reservation__priority=mine.priority) & earlier)
-    counted = waiting.filter(ahead, product__in=lacking).order_by().values("product").annotate(count=Count("id"))
-    before_me = dict(counted.values_list("product", "count"))
-    return {product_id: before_me.get(product_id, 0) + 1 for product_id in lacking}
+    backordered = ReservationLine.objects.backordered()
+    products = backordered.filter(reservation=mine).values_list("product", flat=True)
+    placed_before = Q(reservation__placed_at__lt=mine.placed_at) | Q(
+        reservation__placed_at=mine.placed_at, reservation__id__lt=mine.id
+    )
+    ahead = Q(reservation__priority__gt=mine.priority) | (
+        Q(reservation__priority=mine.priority) & placed_before
+    )
+    rows = backordered.filter(ahead, product__in=products).order_by().values("product")
+    ahead_by_product = dict(rows.annotate(count=Count("id")).values_list("product", "count"))
+    return {product_id: ahead_by_product.get(product_id, 0) + 1 for product_id in products}
 
 
-def movements_about(document: UUID) -> list[Moved]:
-    rows = StockMovement.objects.filter(document=document).order_by("id")
+def movements_of(source_document_id: UUID) -> list[MovementRecord]:
+    """Return the movements of one source document, oldest first."""
+    rows = StockMovement.objects.filter(source_document_id=source_document_id)
+    rows = rows.select_related("product").order_by("id")
     return [
-        Moved(id=pk, at=at, kind=kind, sku=sku, on_hand=on_hand, reserved=reserved)
-        for pk, at, kind, sku, on_hand, reserved in rows.values_list("id", "at", "kind", "product__sku", "on_hand", "reserved")
+        MovementRecord(
+            id=row.pk,
+            created_at=row.created_at,
+            movement_type=row.movement_type,
+            sku=row.product.sku,
+            on_hand=row.on_hand,
+            reserved=row.reserved,
+        )
+        for row in rows
     ]
 
 
-def reservations_that_are(*statuses: str) -> QuerySet[Reservation, UUID]:
-    """Their ids: the sales orders' ids."""
-    chosen = [ReservationStatus(each) for each in statuses]
-    return Reservation.objects.filter(status__in=chosen).values_list("id", flat=True)
+def reservation_ids_with_status(*statuses: str) -> set[UUID]:
+    """Return the ids of the reservations with these statuses, which are sales order ids."""
+    chosen = [ReservationStatus(status) for status in statuses]
+    rows = Reservation.objects.filter(status__in=chosen)
+    return set(rows.values_list("id", flat=True))
 
 
-def adjusted(adjustments: Collection[UUID]) -> dict[UUID, tuple[UUID, int, str]]:
-    """Product, quantity and reason of those of these adjustments that are booked."""
-    rows = StockMovement.objects.filter(kind=Movement.ADJUSTED, document__in=adjustments)
-    fields = rows.values_list("document", "product", "on_hand", "reason")
-    return {document: (product_id, on_hand, reason) for document, product_id, on_hand, reason in fields}
+def recorded_adjustments(adjustment_ids: Collection[UUID]) -> dict[UUID, tuple[UUID, int, str]]:
+    """Return product, quantity and reason of the recorded ones of these adjustments, by id."""
+    rows = StockMovement.objects.filter(
+        movement_type=MovementType.ADJUSTED, source_document_id__in=adjustment_ids
+    )
+    fields = rows.values_list("source_document_id", "product", "on_hand", "reason")
+    return {
+        adjustment_id: (product_id, on_hand, reason)
+        for adjustment_id, product_id, on_hand, reason in fields
+    }
 
 
-def received_with(receipt_id: UUID, product_id: UUID) -> int:
-    """How much of a product was booked with a receipt, and not reversed since."""
-    about = Q(kind=Movement.RECEIVED, document=receipt_id) | Q(kind=Movement.REVERSED, corrects=receipt_id)
-    total: int | None = StockMovement.objects.filter(about, product=product_id).aggregate(total=Sum("on_hand"))["total"]
+def received_quantity(receipt_id: UUID, product_id: UUID) -> int:
+    """Return the quantity of a product recorded for a receipt, minus its reversals."""
+    rows = StockMovement.objects.filter(
+        Q(movement_type=MovementType.RECEIVED, source_document_id=receipt_id)
+        | Q(movement_type=MovementType.REVERSED, reversed_receipt_id=receipt_id),
+        product=product_id,
+    )
+    total: int | None = rows.aggregate(total=Sum("on_hand"))["total"]
     return total or 0
 
 
-def reversed_by(reversal_id: UUID) -> tuple[UUID, UUID, int, str] | None:
-    """Receipt, product, quantity and reason of a reversal that is booked."""
-    row = StockMovement.objects.filter(kind=Movement.REVERSED, document=reversal_id).first()
-    return (row.corrects, row.product_id, -row.on_hand, row.reason) if row and row.corrects else None
+def recorded_reversal(reversal_id: UUID) -> tuple[UUID, UUID, int, str] | None:
+    """Return receipt, product, quantity and reason of a recorded reversal."""
+    row = StockMovement.objects.filter(
+        movement_type=MovementType.REVERSED, source_document_id=reversal_id
+    ).first()
+    if row is None or row.reversed_receipt_id is None:
+        return None
+    return row.reversed_receipt_id, row.product_id, -row.on_hand, row.reason
 
 
-def lines_missing() -> Iterator[tuple[UUID, UUID, int]]:
-    """Reservation, product and quantity of what those that wait lack."""
-    rows = ReservationLine.objects.that_wait().annotate(lacking=F("quantity") - F("held")).order_by()
-    yield from rows.values_list("reservation", "product", "lacking").iterator()
+def shortages() -> Iterator[tuple[UUID, UUID, int]]:
+    """Yield reservation, product and shortage of every backordered line."""
+    rows = ReservationLine.objects.backordered().order_by()
+    rows_with_shortage = rows.annotate(short=F("quantity") - F("reserved"))
+    yield from rows_with_shortage.values_list("reservation", "product", "short").iterator()
 
 
-def lines_reserved() -> Iterator[tuple[UUID, UUID, int, int]]:
-    """Reservation, product, quantity asked for and the reservation's revision, of every line of one that was not released."""
-    rows = ReservationLine.objects.exclude(reservation__status=ReservationStatus.RELEASED).order_by()
-    yield from rows.values_list("reservation", "product", "quantity", "reservation__revision").iterator()
+def requested_lines() -> Iterator[tuple[UUID, UUID, int, int]]:
+    """Yield reservation, product, quantity and revision, of reservations that are not released."""
+    rows = ReservationLine.objects.exclude(
+        reservation__status=ReservationStatus.RELEASED
+    ).order_by()
+    yield from rows.values_list(
+        "reservation", "product", "quantity", "reservation__revision"
+    ).iterator()
 
 
 def received_by_product() -> dict[UUID, int]:
-    """What was received, less what was reversed."""
-    rows = StockMovement.objects.filter(kind__in=[Movement.RECEIVED, Movement.REVERSED]).values("product")
-    return dict(rows.annotate(total=Sum("on_hand")).values_list("product", "total"))
-
-
-def checks() -> Iterator[Check]:
-    """Stock's own invariants."""
-    balances = Balance.objects.select_related("product")
-    yield check("0 <= reserved <= on hand", _shown(balances.filter(Q(reserved__lt=0) | Q(reserved__gt=F("on_hand")))))
-    held = _sum_of(ReservationLine.objects.filter(reservation__status__in=_HOLDING), "held")
-    yield check("reserved is what the reservations hold", _shown(balances.annotate(total=held).exclude(reserved=F("total"))))
-    for number in ("on_hand", "reserved"):
-        total = _sum_of(StockMovement.objects.all(), number)
-        wrong = balances.annotate(total=total).exclude(**{number: F("total")})
-        yield check(f"{number.replace('_', ' ')} is the sum of the ledger", _shown(wrong))
-    lacking = ReservationLine.objects.filter(held__lt=F("quantity")).select_related("reservation", "product")
-    yield check(
-        "an accepted reservation holds all of it",
-        (f"{line.reservation}: {line}" for line in lacking.filter(reservation__status__in=_ACCEPTED)),
+    """Return the received quantities minus the reversed ones."""
+    rows = StockMovement.objects.filter(
+        movement_type__in=[MovementType.RECEIVED, MovementType.REVERSED]
     )
-    released = ReservationLine.objects.filter(reservation__status=ReservationStatus.RELEASED, held__gt=0)
-    yield check("who was released holds nothing", (f"{line.reservation}: {line}" for line in released.select_related("product")))
-    waiting = lacking.filter(reservation__status=ReservationStatus.WAITING)
-    served = waiting.filter(quantity__lte=F("held") + F("product__balance__on_hand") - F("product__balance__reserved"))
-    yield check("nobody waits for what is there", (f"{line.reservation}: {line}" for line in served))
-    nothing_missing = Reservation.objects.waiting().exclude(id__in=waiting.values("reservation"))
-    yield check("who waits lacks something", nothing_missing)
+    totals = rows.values("product").annotate(total=Sum("on_hand"))
+    return dict(totals.values_list("product", "total"))
+
+
+def invariant_checks() -> Iterator[InvariantCheck]:
+    """Check the invariants within Stock."""
+    yield from _stock_level_checks()
+    yield from _reservation_checks()
+
+
+def _stock_level_checks() -> Iterator[InvariantCheck]:
+    stock_levels = StockLevel.objects.select_related("product")
+    yield check_invariant(
+        "0 <= reserved <= on hand",
+        _shown(stock_levels.filter(Q(reserved__lt=0) | Q(reserved__gt=F("on_hand")))),
+    )
+    reserved = _sum_of(
+        ReservationLine.objects.filter(reservation__status__in=_RESERVING), "reserved"
+    )
+    yield check_invariant(
+        "reserved equals the sum of the reservations",
+        _shown(stock_levels.annotate(total=reserved).exclude(reserved=F("total"))),
+    )
+    for field in ("on_hand", "reserved"):
+        total = _sum_of(StockMovement.objects.all(), field)
+        different = stock_levels.annotate(total=total).exclude(**{field: F("total")})
+        yield check_invariant(
+            f"{field.replace('_', ' ')} equals the sum of the stock ledger", _shown(different)
+        )
+
+
+def _reservation_checks() -> Iterator[InvariantCheck]:
+    lines = ReservationLine.objects.select_related("reservation", "product")
+    short = lines.filter(reserved__lt=F("quantity"))
+    yield check_invariant(
+        "accepted reservations are fully reserved",
+        _shown_lines(short.filter(reservation__status__in=_FULLY_RESERVED)),
+    )
+    yield check_invariant(
+        "released reservations hold no stock",
+        _shown_lines(lines.filter(reservation__status=ReservationStatus.RELEASED, reserved__gt=0)),
+    )
+    backordered = short.filter(reservation__status=ReservationStatus.BACKORDERED)
+    available = F("product__stock_level__on_hand") - F("product__stock_level__reserved")
+    yield check_invariant(
+        "no backorder could be filled from available stock",
+        _shown_lines(backordered.filter(quantity__lte=F("reserved") + available)),
+    )
+    yield check_invariant(
+        "every backordered reservation has a shortage",
+        Reservation.objects.backordered().exclude(id__in=backordered.values("reservation")),
+    )
 
 
 def _sum_of(rows: QuerySet[ReservationLine] | QuerySet[StockMovement], field: str) -> Coalesce:
-    """The sum of a field over the rows of a balance's product."""
+    """Return the sum of a field over the rows of a stock level's product."""
     of_product = rows.filter(product=OuterRef("product")).order_by().values("product")
     return Coalesce(Subquery(of_product.annotate(total=Sum(field)).values("total")), 0)
 
 
-def _shown(balances: QuerySet[Balance]) -> Iterator[str]:
-    return (f"{balance.product.sku}: {balance}" for balance in balances)
+def _shown(stock_levels: QuerySet[StockLevel]) -> Iterator[str]:
+    return (f"{row.product.sku}: {row}" for row in stock_levels)
+
+
+def _shown_lines(lines: QuerySet[ReservationLine]) -> Iterator[str]:
+    return (f"{line.reservation}: {line}" for line in lines)

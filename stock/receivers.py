@@ -1,15 +1,15 @@
-"""Wakes Stock when there is something for it: the signal becomes a Celery task."""
+"""Turn the signal that messages are available into a Celery task."""
 
 from typing import Any
 
 from django.dispatch import receiver
 
-from orderflow.messaging.signals import messages_committed
-from orderflow.messaging.waking import wake
-from stock.tasks import CONSUMER, take_messages
+from orderflow.messaging.signals import messages_available
+from orderflow.messaging.wakeups import wake
+from stock.tasks import CONSUMER, handle_messages
 
 
-@receiver(messages_committed, dispatch_uid="stock")
+@receiver(messages_available, dispatch_uid="stock")
 def wake_stock(consumer: str, countdown: float, **signal: Any) -> None:
     if consumer == CONSUMER:
-        wake(take_messages, countdown=countdown)
+        wake(handle_messages, countdown=countdown)

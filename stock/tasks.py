@@ -1,4 +1,4 @@
-"""Celery's door to Stock."""
+"""The Celery tasks of Stock."""
 
 from celery import shared_task
 
@@ -7,6 +7,6 @@ from orderflow.messaging.consuming import drain
 CONSUMER = "stock"
 
 
-@shared_task(name="stock.take_messages")
-def take_messages() -> None:
+@shared_task(name="stock.handle_messages")
+def handle_messages() -> None:
     drain(CONSUMER)

@@ -3,8 +3,8 @@ from django.urls import path
 from stock import api
 
 urlpatterns = [
-    path("levels/", api.Levels.as_view()),
-    path("adjustments/", api.Adjustments.as_view()),
-    path("reversals/", api.Reversals.as_view()),
-    path("reservations/", api.Reservations.as_view()),
+    path("levels/", api.StockLevelList.as_view()),
+    path("adjustments/", api.StockAdjustmentCreateView.as_view()),
+    path("receipt-reversals/", api.ReceiptReversalCreateView.as_view()),
+    path("reservations/", api.ReservationList.as_view()),
 ]

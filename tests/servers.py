@@ -1,9 +1,7 @@
-"""A pytest plugin: on which database and broker the tests run.
+"""A pytest plugin that chooses the backends of the tests, before Django reads its settings.
 
-    bin/test --on embedded     SQLite and the filesystem broker, in a temporary folder (the default)
-    bin/test --on servers      PostgreSQL and Redis: private servers on free ports, started here and stopped at the end
-
-It works before Django reads its settings, and knows nothing of what is tested.
+    bin/test --backends local      SQLite and the filesystem broker, in a temporary folder (default)
+    bin/test --backends servers    private PostgreSQL and Redis servers on free ports
 """
 
 import atexit
@@ -33,22 +31,31 @@ SERVERS: dict[str, "Server"] = {}  # those that the tests run on
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--on", choices=["embedded", "servers"], default="embedded", help="SQLite and files, or PostgreSQL and Redis"
+        "--backends",
+        choices=["local", "servers"],
+        default="local",
+        help="SQLite and the filesystem broker, or PostgreSQL and Redis",
     )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     signal.signal(signal.SIGTERM, _interrupt)
-    folder = Path(_cleanup.enter_context(tempfile.TemporaryDirectory(prefix="orderflow-tests-", ignore_cleanup_errors=True)))
+    folder = Path(
+        _cleanup.enter_context(
+            tempfile.TemporaryDirectory(prefix="orderflow-tests-", ignore_cleanup_errors=True)
+        )
+    )
     folder.chmod(0o755)
-    os.environ["ORDERFLOW_VAR"] = str(folder)
-    os.environ["ORDERFLOW_SWEEP"] = "1"
-    os.environ["ORDERFLOW_SECRET_KEY"] = "what the tests' servers are told"
+    os.environ["ORDERFLOW_DATA_DIR"] = str(folder)
+    os.environ["ORDERFLOW_SWEEP_INTERVAL"] = "1"
+    os.environ["ORDERFLOW_SECRET_KEY"] = "secret key of the tests"
     for inherited in ("DATABASE_URL", "CELERY_BROKER_URL"):
         os.environ.pop(inherited, None)
-    if early_config.known_args_namespace.on == "servers":
-        _missing.extend(program for program in ("initdb", "postgres", "redis-server") if not _program(program))
+    if early_config.known_args_namespace.backends == "servers":
+        _missing.extend(
+            program for program in ("initdb", "postgres", "redis-server") if not _program(program)
+        )
         if not _missing:
             SERVERS["postgresql"] = postgresql(folder / "postgresql").start(_cleanup)
             SERVERS["redis"] = redis_server(folder / "redis").start(_cleanup)
@@ -74,10 +81,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             pytest.exit(f"{reason}. In CI a skipped test is a failure.", returncode=1)
         for item in items:
             item.add_marker(pytest.mark.skip(reason=reason))
-    unwanted = "postgresql" if config.getoption("on") == "embedded" else "embedded"
-    elsewhere = {item for item in items if item.get_closest_marker(unwanted)}
-    items[:] = [item for item in items if item not in elsewhere]
-    config.hook.pytest_deselected(items=list(elsewhere))
+    unwanted = "postgresql_only" if config.getoption("backends") == "local" else "local_only"
+    deselected = {item for item in items if item.get_closest_marker(unwanted)}
+    items[:] = [item for item in items if item not in deselected]
+    config.hook.pytest_deselected(items=list(deselected))
 
 
 @pytest.hookimpl(trylast=True)
@@ -92,7 +99,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 class Server:
     """A private server on a free port, which can be taken away and given back: the same port, the same data."""
 
-    def __init__(self, url: str, command: list[str], *, log: Path, probe: Callable[[], object], user: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        command: list[str],
+        *,
+        log: Path,
+        probe: Callable[[], object],
+        user: str | None = None,
+    ) -> None:
         self.url = url
         self._command = command
         self._log = log
@@ -102,7 +117,9 @@ class Server:
 
     def start(self, cleanup: ExitStack) -> Self:
         """It is stopped when `cleanup` closes, however often it was taken away."""
-        cleanup.callback(self.stop, signal.SIGINT)  # PostgreSQL: end the sessions, then stop in good order
+        cleanup.callback(
+            self.stop, signal.SIGINT
+        )  # PostgreSQL: end the sessions, then stop in good order
         self._launch()
         return self
 
@@ -137,7 +154,12 @@ class Server:
             if self._user:
                 shutil.chown(self._log, self._user)
             self._process = subprocess.Popen(
-                self._command, stdout=output, stderr=output, user=self._user, cwd=self._log.parent, start_new_session=True
+                self._command,
+                stdout=output,
+                stderr=output,
+                user=self._user,
+                cwd=self._log.parent,
+                start_new_session=True,
             )
         wait_until(self._probe, (psycopg.OperationalError, redis.ConnectionError))
 
@@ -151,13 +173,32 @@ def postgresql(folder: Path) -> Server:
         shutil.chown(folder, user)
     data = folder / "data"
     subprocess.run(
-        [_program("initdb"), "-D", data, "-U", "orderflow", "-A", "trust", "-E", "UTF8", "--locale", "C"],
+        [
+            _program("initdb"),
+            "-D",
+            data,
+            "-U",
+            "orderflow",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale",
+            "C",
+        ],
         check=True,
         user=user,
         capture_output=True,
         cwd=folder,
     )
-    options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "log_min_messages=fatal"]
+    options = [
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        f"unix_socket_directories={folder}",
+        "-c",
+        "log_min_messages=fatal",
+    ]
     command = [_program("postgres"), "-D", str(data), "-p", str(port), *options]
     url = f"postgresql://orderflow@127.0.0.1:{port}/postgres"
     probe = partial(_ask_postgresql, url)
@@ -168,9 +209,22 @@ def redis_server(folder: Path) -> Server:
     """A Redis that keeps an append-only file, not started yet."""
     port = free_port()
     folder.mkdir()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes", "--save", ""]
+    options = [
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(folder),
+        "--appendonly",
+        "yes",
+        "--save",
+        "",
+    ]
     command = [_program("redis-server"), *options]
-    return Server(f"redis://127.0.0.1:{port}/0", command, log=folder / "log", probe=partial(_ask_redis, port))
+    return Server(
+        f"redis://127.0.0.1:{port}/0", command, log=folder / "log", probe=partial(_ask_redis, port)
+    )
 
 
 def _ask_postgresql(url: str) -> None:
@@ -190,7 +244,10 @@ def free_port() -> int:
 
 
 def wait_until(
-    attempt: Callable[[], object], error: type[Exception] | tuple[type[Exception], ...], *, seconds: float = 30
+    attempt: Callable[[], object],
+    error: type[Exception] | tuple[type[Exception], ...],
+    *,
+    seconds: float = 30,
 ) -> None:
     deadline = time.monotonic() + seconds
     while True:
@@ -207,5 +264,7 @@ def _program(name: str) -> str:
     """Where a server's program is; Debian keeps PostgreSQL's out of the path. Empty: it is not installed."""
     if found := shutil.which(name):
         return found
-    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3])
+    )
     return str(versions[-1]) if versions else ""

@@ -1,6 +1,6 @@
-"""The parts of the documents that are made from the code are what the code says.
+"""The documentation agrees with the code: generated parts, links, commands, settings, messages.
 
-`python -m tests.test_docs` writes them anew.
+`python -m tests.test_docs` rewrites the generated parts.
 """
 
 import importlib
@@ -8,84 +8,108 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import get_commands, load_command_class
 
+from orderflow import environment
 from orderflow.api.problems import status_of
-from orderflow.api.schema import GENERAL, refusals
-from purchase.receiving import TABLE as PURCHASE_TABLE
-from purchase.receiving import Act, Status
-from sales.process_manager import SECTIONS, TABLE, State, as_text
-from tests.rest.addresses import addresses
+from orderflow.api.schema import GENERAL, domain_errors
+from orderflow.messaging.messages import message_types
+from purchase import lifecycle
+from sales.process_manager import STORED_STATUSES, TRANSITION_GROUPS, as_text
+from tests.rest.endpoints import endpoints
 
 GROUPS = importlib.import_module("orderflow.migrations.0001_groups").GROUPS
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "docs/process.md", "docs/rest.md"]
-PART = re.compile(r"(<!-- generated: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+GENERATED = re.compile(r"(<!-- generated: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+CODE_BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+README_MAX_WORDS = 1200
 
-LIMITS = {  # the setting that limits the stay in a state
-    State.AWAITING_STOCK_RESERVATION: "ORDERFLOW_RESERVATION_LIMIT",
-    State.AWAITING_GOODS_RECEIVED: "ORDERFLOW_GOODS_LIMIT",
-    State.DELIVERABLE: "ORDERFLOW_DELIVERY_LIMIT",
+STATUS_LIMIT_SETTINGS = {
+    "awaiting_stock_reservation": "ORDERFLOW_RESERVATION_OVERDUE_AFTER",
+    "awaiting_goods_received": "ORDERFLOW_GOODS_OVERDUE_AFTER",
+    "deliverable": "ORDERFLOW_DELIVERY_OVERDUE_AFTER",
 }
-EXPLAINED_IN_THE_FILE = [  # settings that hardly anybody changes
-    "ORDERFLOW_BATCH",
-    "ORDERFLOW_DEBUG",
-    "ORDERFLOW_LOG_LEVEL",
-    "ORDERFLOW_STATIC",
-    "ORDERFLOW_TIME_ZONE",
-    "ORDERFLOW_WORKERS",
-]
-SHORT = dict(zip(State, ["–", "AS", "AG", "DL", "DD", "CX"], strict=True))
 
 
-def part(name: str) -> str:
-    """What belongs between the marks."""
-    if name == "states":
-        return _table(["", "state", "it is overdue after (setting)"], _states())
-    if name == "purchase orders":
-        return _table(["", *(_words(status) for status in Status)], _purchase_orders())
-    if name == "problem codes":
-        return _table(["code", "status", "what has happened"], _problem_codes())
-    if name == "who may what":
-        return _table(["", *GROUPS, "the permission"], _who_may_what())
-    rows = [row for row in TABLE if row.enters] if name == "what moves an order on" else SECTIONS[name]
-    return _table(["state", "on", "next", "does"], as_text(rows))
+def generated_part(name: str) -> str:
+    """Return the content between the markers `<!-- generated: name -->` and `<!-- end -->`."""
+    if name in TRANSITION_GROUPS:
+        header = ["status", "message", "guards", "next status", "actions"]
+        return _table(header, as_text(TRANSITION_GROUPS[name]))
+    return {
+        "statuses": lambda: _table(["status", "overdue after (setting)"], _statuses()),
+        "purchase orders": lambda: _table(
+            ["action", *(status.text for status in lifecycle.Status)], _purchase_orders()
+        ),
+        "problem codes": lambda: _table(["code", "status", "cause"], _problem_codes()),
+        "permissions": lambda: _table(["endpoint", *GROUPS, "permission"], _permissions()),
+        "settings": _settings,
+    }[name]()
 
 
-def _states() -> Iterator[list[str]]:
-    for state in State:
-        if state != State.NEW:
-            stay = f"{_duration(settings.ORDERFLOW_LIMITS[state])} (`{LIMITS[state]}`)" if state in LIMITS else "it has ended"
-            yield [SHORT[state], _words(state), stay]
+def render_generated_parts(text: str) -> str:
+    return GENERATED.sub(lambda match: match[1] + generated_part(match[2]) + match[4], text)
+
+
+def _statuses() -> Iterator[list[str]]:
+    for status in STORED_STATUSES:
+        limit = "closed"
+        if status in STATUS_LIMIT_SETTINGS:
+            duration = _duration(settings.ORDERFLOW_STATUS_LIMITS[status])
+            limit = f"{duration} (`{STATUS_LIMIT_SETTINGS[status]}`)"
+        yield [status.text, limit]
 
 
 def _purchase_orders() -> Iterator[list[str]]:
-    for act, outcomes in PURCHASE_TABLE.items():
-        yield [f"**{act}**", *(_outcome(act, status, outcomes[status]) for status in Status)]
+    for action, outcomes in lifecycle.TABLE.items():
+        cells = [_outcome(action, status, outcomes[status]) for status in lifecycle.Status]
+        yield [f"**{action}**", *cells]
 
 
-def _outcome(act: Act, before: Status, after: object) -> str:
-    if not isinstance(after, Status):
-        return "refused"
-    if act == Act.RECEIVE:
-        return f"{_words(after)}, or received"
-    return "stays" if after == before else _words(after)
+def _outcome(
+    action: lifecycle.PurchaseOrderAction, before: lifecycle.Status, after: object
+) -> str:
+    if not isinstance(after, lifecycle.Status):
+        return "rejected"
+    if action == lifecycle.PurchaseOrderAction.RECEIVE:
+        return f"{after.text}, or received"
+    return "unchanged" if after == before else after.text
 
 
 def _problem_codes() -> Iterator[list[str]]:
-    importlib.import_module("orderflow.urls")  # and so everything that can refuse something
-    refused = {each.code: (int(status_of(each)), str(inspect.getdoc(each)).splitlines()[0]) for each in refusals()}
-    for code, (status, what) in sorted({**GENERAL, **refused}.items()):
-        yield [f"`{code}`", str(status), what]
+    importlib.import_module("orderflow.urls")  # loads every error class
+    errors = {
+        each.code: (int(status_of(each)), str(inspect.getdoc(each)).splitlines()[0])
+        for each in domain_errors()
+    }
+    for code, (status, cause) in sorted({**GENERAL, **errors}.items()):
+        yield [f"`{code}`", str(status), cause]
 
 
-def _who_may_what() -> Iterator[list[str]]:
-    for method, path, needed in addresses():
-        marks = ["✓" if needed is None or needed in permissions else "" for permissions in GROUPS.values()]
-        yield [f"`{method} {path}`", *marks, f"`{needed}`" if needed else "whoever is known"]
+def _permissions() -> Iterator[list[str]]:
+    for method, path, permission in endpoints():
+        marks = [
+            "✓" if permission is None or permission in permissions else ""
+            for permissions in GROUPS.values()
+        ]
+        yield [f"`{method} {path}`", *marks, f"`{permission}`" if permission else "any user"]
+
+
+def _settings() -> str:
+    text = ""
+    for topic, group in groupby(environment.documented.values(), key=lambda each: each.topic):
+        rows = [
+            [f"`{each.name}`", each.kind, f"`{each.default}`" if each.default else "", each.help]
+            for each in group
+        ]
+        text += f"\n**{topic}**\n\n" + _table(["variable", "values", "default", "meaning"], rows)
+    return f"{text}\n"
 
 
 def _duration(limit: timedelta) -> str:
@@ -94,44 +118,95 @@ def _duration(limit: timedelta) -> str:
     return f"{count} {unit}{'s' if count > 1 else ''}"
 
 
-def _words(value: str) -> str:
-    return value.replace("_", " ")
-
-
-def _table(head: list[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |".replace("|  |", "| |"), "|---" * len(head) + "|"]
+def _table(header: list[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     return "".join(f"{line}\n" for line in [*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def written_anew(text: str) -> str:
-    return PART.sub(lambda found: found[1] + part(found[2]) + found[4], text)
+def _page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_generated_parts_are_what_the_code_says(document: str) -> None:
-    text = (ROOT / document).read_text()
-    assert text == written_anew(text), "Run .venv/bin/python -m tests.test_docs"
+@pytest.mark.parametrize("page", PAGES, ids=_page_id)
+def test_generated_parts_match_the_code(page: Path) -> None:
+    text = page.read_text()
+    assert text == render_generated_parts(text), "Run .venv/bin/python -m tests.test_docs"
 
 
-def test_every_row_of_the_table_is_explained_to_a_person_who_runs_a_warehouse() -> None:
-    parts = {found[1] for found in PART.findall((ROOT / "docs/process.md").read_text())}
-    assert parts >= SECTIONS.keys() | {"states", "purchase orders"}
+def test_process_docs_cover_every_transition() -> None:
+    parts = {match[1] for match in GENERATED.findall((ROOT / "docs/process.md").read_text())}
+    assert parts == TRANSITION_GROUPS.keys() | {"statuses", "purchase orders"}
 
 
-def test_every_setting_is_explained_and_every_one_that_is_explained_exists() -> None:
+def test_documented_settings_exist_and_are_complete() -> None:
+    known = environment.documented.keys()
+    for page in PAGES:
+        named = set(re.findall(r"`(ORDERFLOW_\w+)", page.read_text()))
+        assert named - known <= TEST_VARIABLES, page
     settings_file = (ROOT / "orderflow/settings.py").read_text()
-    known = set(re.findall(r'environment\.\w+\(\s*"(\w+)"', settings_file))
-    for document in [*DOCUMENTS, *(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md"))]:
-        named = set(re.findall(r"`(ORDERFLOW_\w+)", (ROOT / document).read_text()))
-        assert named <= known, document
-    explained = set(re.findall(r"`(\w+)`", (ROOT / "README.md").read_text()))
-    assert known - explained == set(EXPLAINED_IN_THE_FILE)
+    assert set(re.findall(r'"(ORDERFLOW_\w+)"', settings_file)) <= known
+    assert "<!-- generated: settings -->" in (ROOT / "docs/operations.md").read_text()
+
+
+TEST_VARIABLES = {"ORDERFLOW_SIMULATION_RUNS", "ORDERFLOW_SCHEMATHESIS_EXAMPLES"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_page_id)
+def test_links_lead_to_existing_files_and_headings(page: Path) -> None:
+    text = CODE_BLOCK.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in _anchors(file), f"{page.name}: {target}"
+
+
+def _anchors(file: Path) -> set[str]:
+    """Return the anchors of the headings, as code hosts generate them."""
+    text = CODE_BLOCK.sub("", file.read_text())
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_page_id)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    commands = get_commands()
+    text = page.read_text().replace("\\\n", " ")
+    for name, arguments in re.findall(r"manage\.py (\w+)([^`\n|]*)", text):
+        assert name in commands, f"{page.name}: manage.py {name}"
+        app = commands[name]
+        command = load_command_class(app, name) if isinstance(app, str) else app
+        parser = command.create_parser("manage.py", name)
+        for option in re.findall(r"(?<!\S)(--[\w-]+)", arguments):
+            assert option in parser._option_string_actions, f"{page.name}: {name} {option}"
+    for script in re.findall(r"(?<![\w/.])bin/(\w+)", text):
+        assert (ROOT / "bin" / script).exists(), f"{page.name}: bin/{script}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_page_id)
+def test_named_paths_exist(page: Path) -> None:
+    text = page.read_text()
+    for path in re.findall(r"`((?:orderflow|sales|stock|purchase|tests|docs)/[\w/.]+)`", text):
+        assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def test_documented_messages_exist() -> None:
+    known = {name.split(".")[1] for name in message_types()}
+    pattern = r"\b((?:Make|Release|Ship|Retry)Reservation|(?:Create|Withdraw)PurchaseOrder)\b"
+    for page in PAGES:
+        assert set(re.findall(pattern, page.read_text())) <= known, page
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= README_MAX_WORDS
 
 
 if __name__ == "__main__":
     import django
 
     django.setup()
-    for document in DOCUMENTS:
-        path = ROOT / document
-        path.write_text(written_anew(path.read_text()))
+    for each in PAGES:
+        each.write_text(render_generated_parts(each.read_text()))

@@ -1,4 +1,4 @@
-"""Settings are read from the environment, and what cannot be meant is refused at the start."""
+"""Environment variables become typed settings; invalid values are rejected at the start."""
 
 from datetime import timedelta
 
@@ -6,6 +6,22 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from orderflow import environment
+
+NAME = "EXAMPLE_SETTING"
+
+
+@pytest.fixture(autouse=True)
+def own_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the example setting out of the documented settings of the product."""
+    monkeypatch.setattr(environment, "documented", {})
+
+
+def _duration(default: str = "1h") -> timedelta:
+    return environment.duration(NAME, default, help="")
+
+
+def _percent() -> int:
+    return environment.integer(NAME, 3, maximum=100, help="")
 
 
 @pytest.mark.parametrize(
@@ -18,26 +34,40 @@ from orderflow import environment
         ("0s", timedelta()),
     ],
 )
-def test_a_duration_is_a_whole_number_and_its_unit(monkeypatch: pytest.MonkeyPatch, value: str, duration: timedelta) -> None:
-    monkeypatch.setenv("WAIT", value)
-    assert environment.duration("WAIT", "1h") == duration
+def test_duration_is_a_whole_number_with_a_unit(
+    monkeypatch: pytest.MonkeyPatch, value: str, duration: timedelta
+) -> None:
+    monkeypatch.setenv(NAME, value)
+    assert _duration() == duration
 
 
 @pytest.mark.parametrize("value", ["", "7", "d", "-1d", "1.5h", "7 d", "7w", "100000d"])
-def test_it_rejects_what_is_no_duration(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv("WAIT", value)
-    with pytest.raises(ImproperlyConfigured, match=r"WAIT=.*such as 90s, 15m, 8h or 7d"):
-        environment.duration("WAIT", "1h")
+def test_rejects_invalid_duration(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(NAME, value)
+    with pytest.raises(ImproperlyConfigured, match=rf"{NAME}=.*such as 90s, 15m, 8h or 7d"):
+        _duration()
 
 
-def test_what_is_not_set_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WAIT", raising=False)
-    assert environment.duration("WAIT", "1h") == timedelta(hours=1)
-    assert environment.whole("WAIT", 3) == 3
+def test_unset_variable_returns_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(NAME, raising=False)
+    assert _duration("1h") == timedelta(hours=1)
+    assert _percent() == 3
 
 
 @pytest.mark.parametrize("value", ["101", "-1", "many", "1.5"])
-def test_it_rejects_a_number_out_of_range(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv("PERCENT", value)
-    with pytest.raises(ImproperlyConfigured, match="PERCENT="):
-        environment.whole("PERCENT", 0, at_most=100)
+def test_rejects_number_out_of_range(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(NAME, value)
+    with pytest.raises(ImproperlyConfigured, match=f"{NAME}="):
+        _percent()
+
+
+def test_rejects_unknown_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, "sometimes")
+    with pytest.raises(ImproperlyConfigured, match=f"{NAME}='sometimes' must be one of a, b"):
+        environment.choice(NAME, "a", choices=("a", "b"), help="")
+
+
+def test_setting_is_documented_with_its_default() -> None:
+    environment.duration(NAME, "1h", help="Example.")
+    setting = environment.documented[NAME]
+    assert (setting.default, setting.help) == ("1h", "Example.")

@@ -1,4 +1,4 @@
-"""Logs speak of orders by the names that people know, and of messages by the numbers that the admin shows."""
+"""Logs name sales orders by reference and messages by the ids that the admin shows."""
 
 import logging
 from collections.abc import Sequence
@@ -7,89 +7,105 @@ from dataclasses import replace
 import pytest
 from celery.beat import SchedulingError
 
-from orderflow.logs import without_traceback
+from orderflow.logs import drop_scheduling_tracebacks
 from orderflow.messaging import subscriptions
 from orderflow.messaging.consuming import drain
-from orderflow.messaging.messages import Received
+from orderflow.messaging.messages import ReceivedMessage
 from orderflow.messaging.models import StoredMessage
 from purchase.models import PurchaseOrder
-from purchase.services import Arrival, receive_goods
 from sales.models import SalesOrder
-from sales.services import NewOrder, deliver_orders, place_orders
-from tests.conftest import lines, settle
+from sales.services import SalesOrderDraft, deliver_orders, place_orders
+from tests.conftest import drain_all, lines
+from tests.purchase.helpers import receive
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def listening(caplog: pytest.LogCaptureFixture) -> None:
+def capture_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
-def _place(delivery: str = "automatic") -> SalesOrder:
-    [order] = place_orders([NewOrder(reference="S-1", lines=lines(CHAIR=1), delivery=delivery)])
-    return order
+def place_order(delivery_mode: str = "automatic") -> SalesOrder:
+    draft = SalesOrderDraft(reference="S-1", lines=lines(CHAIR=1), delivery_mode=delivery_mode)
+    return place_orders([draft])[0]
 
 
-def _clumsy(monkeypatch: pytest.MonkeyPatch, consumer: str) -> None:
-    def fail(batch: Sequence[Received]) -> None:
+def message_id(name: str) -> int:
+    return StoredMessage.objects.get(type=name).pk
+
+
+def break_handler(monkeypatch: pytest.MonkeyPatch, consumer: str) -> None:
+    def fail(batch: Sequence[ReceivedMessage]) -> None:
         raise RuntimeError("out of paper")
 
-    clumsy = replace(subscriptions.subscription_of(consumer), handle=fail)
-    monkeypatch.setitem(subscriptions._subscriptions, consumer, clumsy)
+    broken = replace(subscriptions.subscription_of(consumer), handle=fail)
+    monkeypatch.setitem(subscriptions._subscriptions, consumer, broken)
 
 
-def test_each_step_of_an_order_names_it_and_the_message_that_moved_it(caplog: pytest.LogCaptureFixture) -> None:
-    order = _place(delivery="manual")
-    settle()
-    receive_goods([Arrival(purchase_order_id=each.pk) for each in PurchaseOrder.objects.all()])
-    settle()
-    deliver_orders([order.id], by="Ada")
-    rejected = StoredMessage.objects.get(type="stock.ReservationRejected").pk
-    assert f"S-1: awaiting_stock_reservation, then awaiting_goods_received (message {rejected})" in caplog.messages
-    assert "S-1: deliverable, then delivered (Ada)" in caplog.messages
+def test_status_change_names_order_and_cause(caplog: pytest.LogCaptureFixture) -> None:
+    order = place_order(delivery_mode="manual")
+    drain_all()
+    receive(PurchaseOrder.objects.get())
+    drain_all()
+    deliver_orders([order.id], actor="Ada")
+    rejected = message_id("stock.ReservationRejected")
+    assert (
+        "Sales order S-1: awaiting_stock_reservation → awaiting_goods_received "
+        f"(message {rejected})" in caplog.messages
+    )
+    assert "Sales order S-1: deliverable → delivered (Ada)" in caplog.messages
 
 
-def test_what_was_rolled_back_is_not_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    _place()
+def test_rolled_back_status_change_is_not_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place_order()
     drain("stock")
-    monkeypatch.setattr("orderflow.messaging.consuming._delete", lambda handled: 1 / 0)  # after all that Sales does
+    # Fails after Sales has applied the batch.
+    monkeypatch.setattr("orderflow.messaging.consuming._delete", lambda handled: 1 / 0)
     drain("sales")
-    assert not [line for line in caplog.messages if line.startswith("S-1: awaiting")]
+    assert any("failed" in line for line in caplog.messages)
+    assert not [line for line in caplog.messages if line.startswith("Sales order S-1")]
 
 
-def test_a_message_that_fails_is_named_with_the_sales_order_that_it_is_about(
+def test_failed_message_names_its_sales_order(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _place()
-    asked = StoredMessage.objects.get(type="stock.MakeReservation").pk
-    with monkeypatch.context() as patch:
-        _clumsy(patch, "stock")
-        drain("stock")
-    line = f"stock.MakeReservation {asked} to stock, about S-1, failed, attempt 1: RuntimeError: out of paper"
-    assert line in caplog.messages
+    place_order()
+    break_handler(monkeypatch, "stock")
+    drain("stock")
+    assert (
+        f"Consumer stock: message {message_id('stock.MakeReservation')} (stock.MakeReservation, "
+        "S-1) failed, attempt 1 of 8: RuntimeError: out of paper" in caplog.messages
+    )
 
 
-def test_a_message_about_a_purchase_order_is_named_with_the_sales_order_it_was_bought_for(
+def test_failed_purchase_order_event_names_its_sales_order(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _place()
-    settle()
-    receive_goods([Arrival(purchase_order_id=PurchaseOrder.objects.get().pk)])
-    _clumsy(monkeypatch, "sales")
+    place_order()
+    drain_all()
+    receive(PurchaseOrder.objects.get())
+    break_handler(monkeypatch, "sales")
     drain("sales")
-    assert any("purchase.GoodsReceived" in line and "about S-1, failed" in line for line in caplog.messages)
+    assert any("(purchase.GoodsReceived, S-1) failed" in line for line in caplog.messages)
 
 
-def test_beat_says_in_one_line_that_the_broker_is_away() -> None:
-    away = _beats_error(SchedulingError("refused"))
-    assert without_traceback(away)
-    assert (away.getMessage(), away.exc_info) == ("Message Error: refused", None)
-    bug = _beats_error(TypeError("oops"))
-    assert without_traceback(bug)
-    assert bug.exc_info
+def test_unavailable_broker_is_logged_by_beat_in_one_line() -> None:
+    unavailable = beat_record(SchedulingError("refused"))
+    assert drop_scheduling_tracebacks(unavailable)
+    assert (unavailable.getMessage(), unavailable.exc_info) == ("Message Error: refused", None)
 
 
-def _beats_error(error: Exception) -> logging.LogRecord:
+def test_other_error_of_beat_keeps_its_traceback() -> None:
+    record = beat_record(TypeError("unsupported type"))
+    assert drop_scheduling_tracebacks(record)
+    assert record.exc_info
+
+
+def beat_record(error: Exception) -> logging.LogRecord:
     info = (type(error), error, error.__traceback__)
-    return logging.LogRecord("celery.beat", logging.ERROR, __file__, 1, "Message Error: %s\n%s", (error, "stack"), info)
+    return logging.LogRecord(
+        "celery.beat", logging.ERROR, __file__, 1, "Message Error: %s\n%s", (error, "stack"), info
+    )

@@ -1,4 +1,7 @@
-"""Links from page to page, and columns that consist of them."""
+"""Links between admin pages, and columns that consist of links.
+
+`model` is always a label such as "stock.reservation".
+"""
 
 import json
 import re
@@ -15,93 +18,112 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
-Column = Callable[[Any, Any], str]  # a method of an admin: what it shows of a row
+Column = Callable[[Any, Any], str]  # a method of an admin class: returns the text for a row
 
-_pages_of_ids: dict[str, str] = {}
-
-
-def page_name(label: str, view: str) -> str:
-    """`page_name("stock.reservation", "changelist")`: what `reverse()` wants to be told."""
-    return f"admin:{label.replace('.', '_')}_{view}"
+_models_by_id_name: dict[str, str] = {}
 
 
-def page_link(label: str, pk: object, text: object = "") -> SafeString:
-    """A link to the page of one object: `page_link("stock.reservation", order.id)`."""
-    return _link(reverse(page_name(label, "change"), args=[quote(str(pk))]), text or pk)
+def page_name(model: str, view: str) -> str:
+    """Return a name for `reverse()`: `page_name("stock.reservation", "changelist")`."""
+    return f"admin:{model.replace('.', '_')}_{view}"
 
 
-def list_link(label: str, text: object, **where: object) -> SafeString:
-    """A link to the list of those where these fields have these values."""
-    return _link(reverse(page_name(label, "changelist"), query=where), text)
+def page_link(model: str, pk: object, text: object = "") -> SafeString:
+    """Return a link to the page of one object: `page_link("stock.reservation", order.id)`."""
+    return _link(reverse(page_name(model, "change"), args=[quote(str(pk))]), text or pk)
 
 
-def add_link(label: str, text: object, **given: object) -> SafeString:
-    """A link to the "add" page, with these fields filled in."""
-    return _link(reverse(page_name(label, "add"), query=given), text)
+def list_link(model: str, text: object, **filters: object) -> SafeString:
+    """Return a link to a list, filtered by field values."""
+    return _link(reverse(page_name(model, "changelist"), query=filters), text)
 
 
-def side_by_side(links: Sequence[SafeString]) -> SafeString:
+def add_link(model: str, text: object, **initial: object) -> SafeString:
+    """Return a link to the "add" page, with initial field values."""
+    return _link(reverse(page_name(model, "add"), query=initial), text)
+
+
+def inline_list(links: Sequence[SafeString]) -> SafeString:
     return format_html_join(" · ", "{}", ((link,) for link in links))
 
 
-def one_below_the_other(lines: Iterable[object]) -> SafeString:
+def stacked_list(lines: Iterable[object]) -> SafeString:
     return format_html_join("", "<div>{}</div>", ((line,) for line in lines))
 
 
-def linked(path: str, *, to: str = "", title: str = "") -> Column:
-    """A column that links to the object which a foreign key points to or, with `to`, to the page whose id a field holds."""
+def link_column(path: str, *, model: str = "", title: str = "") -> Column:
+    """Return a column that links to the object of a foreign key.
 
-    @admin.display(description=title or path.split("__")[-1].removesuffix("_id").replace("_", " "), ordering=path)
+    With `model`, the field holds the id of an object of that model.
+    """
+
+    @admin.display(description=title or _title(path).removesuffix(" id"), ordering=path)
     def column(self: Any, row: Any) -> str:
         value = _value(row, path)
         if value is None:
             return str(self.get_empty_value_display())
-        return page_link(to, value) if to else page_link(value._meta.label_lower, value.pk, value)
+        if model:
+            return page_link(model, value)
+        return page_link(value._meta.label_lower, value.pk, value)
 
     return column
 
 
-def where_true(path: str) -> Column:
-    """A column that says yes where a field is true. Django's icon for no is an alarm, also where no is good news."""
+def flag_column(path: str) -> Column:
+    """Return a column that shows "yes" for true, and the empty value for false.
 
-    @admin.display(description=path.split("__")[-1].replace("_", " "), ordering=path)
+    Django shows a red icon for false, which is wrong for flags such as "overdue".
+    """
+
+    @admin.display(description=_title(path), ordering=path)
     def column(self: Any, row: Any) -> str:
         return "yes" if _value(row, path) else str(self.get_empty_value_display())
 
     return column
 
 
-def to_the_second(path: str) -> Column:
-    """A column with a time as `moment` shows it."""
+def time_column(path: str) -> Column:
+    """Return a column with a time in the format of `format_time`."""
 
-    @admin.display(description=path.replace("_", " "), ordering=path)
+    @admin.display(description=_title(path), ordering=path)
     def column(self: Any, row: Any) -> str:
-        return format_html('<span class="nowrap">{}</span>', moment(_value(row, path)))
+        return format_html('<span class="nowrap">{}</span>', format_time(_value(row, path)))
 
     return column
 
 
-def moment(at: datetime) -> str:
-    """A time in more detail than Django shows it: most of what happens here takes less than a minute."""
-    return f"{localtime(at):%Y-%m-%d %H:%M:%S}"
+def format_time(time: datetime) -> str:
+    """Return local date and time with seconds, which Django's own format omits."""
+    return f"{localtime(time):%Y-%m-%d %H:%M:%S}"
 
 
-def ids_called(name: str, *, have_page: str) -> None:
-    """Messages name things by id; whoever owns them says where their pages are, for `payload_with_links`."""
-    _pages_of_ids[name] = have_page
+def register_id_link(name: str, *, model: str) -> None:
+    """Register the model of an id in messages, for `payload_with_links`.
+
+    Filled at import time, by the `admin` module that owns the model.
+    """
+    _models_by_id_name[name] = model
 
 
 def payload_with_links(payload: object) -> SafeString:
-    """JSON to read, with each id that has a page linked to it."""
+    """Return formatted JSON; registered ids are links to their pages."""
     lines = json.dumps(payload, indent=2, ensure_ascii=False).splitlines()
-    return format_html("<pre>{}</pre>", format_html_join("\n", "{}", ((_line_with_link(line),) for line in lines)))
+    return format_html(
+        "<pre>{}</pre>", format_html_join("\n", "{}", ((_line_with_link(line),) for line in lines))
+    )
 
 
 def _line_with_link(line: str) -> SafeString | str:
-    found = re.fullmatch(r'(\s*"(\w+)": ")([0-9a-f-]{36})(",?)', line)
-    if found is None or found[2] not in _pages_of_ids:
+    match = re.fullmatch(r'(\s*"(\w+)": ")([0-9a-f-]{36})(",?)', line)
+    if match is None or match[2] not in _models_by_id_name:
         return line
-    return format_html("{}{}{}", found[1], page_link(_pages_of_ids[found[2]], found[3]), found[4])
+    return format_html(
+        "{}{}{}", match[1], page_link(_models_by_id_name[match[2]], match[3]), match[4]
+    )
+
+
+def _title(path: str) -> str:
+    return path.split("__")[-1].replace("_", " ")
 
 
 def _value(row: object, path: str) -> Any:
@@ -109,6 +131,6 @@ def _value(row: object, path: str) -> Any:
 
 
 def _link(url: str, text: object) -> SafeString:
-    if isinstance(text, uuid.UUID):  # lists are too narrow for them
+    if isinstance(text, uuid.UUID):  # shortened: lists are too narrow for a complete id
         return format_html('<a href="{}" title="{}">{}…</a>', url, text, str(text)[:8])
     return format_html('<a href="{}">{}</a>', url, text)

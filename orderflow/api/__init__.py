@@ -1,1 +1,4 @@
-"""What all REST endpoints share: bodies, answers, errors, pages, who may what, and the schema. It knows no context."""
+"""A toolkit for REST endpoints: request bodies, problems, pagination, permissions, schema.
+
+Knows neither the catalog nor any context. Its only table holds idempotency records.
+"""

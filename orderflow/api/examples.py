@@ -1,4 +1,4 @@
-"""Examples in the schema. It is its readers' first impression, and what a checker of the schema sends first."""
+"""Request examples in the schema."""
 
 from typing import Any
 
@@ -6,5 +6,4 @@ from drf_spectacular.utils import OpenApiExample
 
 
 def example(name: str, value: Any) -> OpenApiExample:
-    """What may come in."""
     return OpenApiExample(name, value, request_only=True)

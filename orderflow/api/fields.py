@@ -1,6 +1,6 @@
-"""Fields that take exactly what the schema says: a number is no text, and "5" is no number.
+"""Request fields that accept exactly what the schema says: "5" is not a number, 5 is not a text.
 
-Whoever sends the wrong type has a mistake somewhere, and should hear of it before it costs something.
+A client that sends the wrong type has a bug; an early error shows it.
 """
 
 import re
@@ -10,35 +10,41 @@ from typing import Any
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from orderflow.catalog.quantities import LARGEST_QUANTITY
-from orderflow.reasons import REASON_LENGTH
+from orderflow.core.quantities import MAX_QUANTITY
+from orderflow.core.reasons import MAX_REASON_LENGTH
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_SOMETHING = r"[^\s\x1c-\x1f\x85]"  # what JavaScript, whose expressions a schema speaks, does not count as blank, Python does
+# The schema's patterns are JavaScript expressions. Python counts more characters as blank than
+# JavaScript does; these are the additional ones.
+_NON_BLANK = r"[^\s\x1c-\x1f\x85]"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-class Text(serializers.CharField):
+class StrictCharField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
-class Words(Text):
-    """A text that says something: blanks are nothing. The validator is for the schema, which would else know of "" only."""
+class NonBlankCharField(StrictCharField):
+    """A text with at least one visible character.
+
+    The validator puts the pattern into the schema, which would otherwise refuse only "".
+    """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validators=[RegexValidator(_SOMETHING, "It is blank.", code="blank")], **kwargs)
+        validator = RegexValidator(_NON_BLANK, "This field must not be blank.", code="blank")
+        super().__init__(validators=[validator], **kwargs)
 
 
-class Sku(Words):
+class SkuField(NonBlankCharField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=100, **kwargs)
 
 
-class Whole(serializers.IntegerField):
-    default_error_messages = {"invalid": "A whole number is wanted, without quotes."}
+class StrictIntegerField(serializers.IntegerField):
+    default_error_messages = {"invalid": "This field must be a whole number, without quotes."}
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or not isinstance(data, int):
@@ -46,20 +52,35 @@ class Whole(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class Yes(serializers.BooleanField):
+class StrictBooleanField(serializers.BooleanField):
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return data
 
 
-class Quantity(Whole):
-    def __init__(self, *, min_value: int = 1, **kwargs: Any) -> None:
-        super().__init__(min_value=min_value, max_value=LARGEST_QUANTITY, **kwargs)
+class QuantityField(StrictIntegerField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=1, max_value=MAX_QUANTITY, **kwargs)
 
 
-class Id(serializers.UUIDField):
-    """Whoever supplies it may send the same again, and it is made once."""
+class AdjustmentQuantityField(StrictIntegerField):
+    """A positive or negative quantity; 0 is rejected."""
+
+    default_error_messages = {"zero": "This field must not be 0."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=-MAX_QUANTITY, max_value=MAX_QUANTITY, **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        quantity = super().to_internal_value(data)
+        if quantity == 0:
+            self.fail("zero")
+        return quantity
+
+
+class ClientIdField(serializers.UUIDField):
+    """An id that the client may supply, so that repeating the request is safe."""
 
     def __init__(self, **kwargs: Any) -> None:
         if "required" not in kwargs:
@@ -72,8 +93,11 @@ class Id(serializers.UUIDField):
         return uuid.UUID(data)
 
 
-class Moment(serializers.DateTimeField):
-    default_error_messages = {"invalid": "A date and time with an offset is wanted, such as 2031-05-17T09:30:00Z."}
+class StrictDateTimeField(serializers.DateTimeField):
+    default_error_messages = {
+        "invalid": "This field must be a date and time with an offset, such as "
+        "2031-05-17T09:30:00Z."
+    }
 
     def to_internal_value(self, value: Any) -> Any:
         if not isinstance(value, str) or not _RFC3339.fullmatch(value):
@@ -81,6 +105,8 @@ class Moment(serializers.DateTimeField):
         return super().to_internal_value(value)
 
 
-class Reason(Words):
+class ReasonField(NonBlankCharField):
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=REASON_LENGTH, help_text="It is kept in the history.", **kwargs)
+        super().__init__(
+            max_length=MAX_REASON_LENGTH, help_text="Stored in the history.", **kwargs
+        )

@@ -1,22 +1,26 @@
-"""What stands behind the question mark of an address. It takes exactly what the schema says."""
+"""Query parameters. They accept exactly what the schema says."""
 
 from collections.abc import Collection
 
 from rest_framework.request import Request
 
-from orderflow.api.problems import BadParameters
+from orderflow.api.problems import InvalidParameters
 
 
-def refuse_unknown_parameters(request: Request, known: Collection[str]) -> None:
-    """A filter that was mistyped must not mean "everything". Raises `BadParameters`."""
+def reject_unknown_parameters(request: Request, known: Collection[str]) -> None:
+    """Raises: `InvalidParameters`. A misspelled filter must not return the whole list."""
     unknown = sorted(request.query_params.keys() - set(known))
     if unknown:
-        raise BadParameters({name: ["There is no such parameter."] for name in unknown})
+        raise InvalidParameters({name: ["This parameter does not exist."] for name in unknown})
 
 
-def whole_parameter(request: Request, name: str, *, default: int, lowest: int, highest: int) -> int:
-    """A parameter that is a whole number. Raises `BadParameters`."""
-    given: str = request.query_params.get(name, str(default))
-    if not (given.isascii() and given.isdecimal() and len(given) < 20 and lowest <= int(given) <= highest):
-        raise BadParameters({name: [f"A whole number from {lowest:,} to {highest:,} is wanted."]})
-    return int(given)
+def integer_parameter(
+    request: Request, name: str, *, default: int, minimum: int, maximum: int
+) -> int:
+    """Raises: `InvalidParameters`."""
+    value: str = request.query_params.get(name, str(default))
+    is_number = value.isascii() and value.isdecimal() and len(value) < 20
+    if not (is_number and minimum <= int(value) <= maximum):
+        text = f"The parameter must be a whole number from {minimum:,} to {maximum:,}."
+        raise InvalidParameters({name: [text]})
+    return int(value)

@@ -1,4 +1,4 @@
-"""Reads JSON, whatever it is."""
+"""Parse JSON request bodies."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 
 
-class Json(JSONParser):
-    """Python gives up on what is nested a thousand times; for the client it is simply no body that makes sense."""
+class StrictJSONParser(JSONParser):
+    """Rejects bodies that are nested too deeply, which would otherwise be a server error."""
 
     def parse(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().parse(*args, **kwargs)
         except RecursionError:
-            raise ParseError("The body is nested too deeply.") from None
+            raise ParseError("The body is nested too deeply. No changes were made.") from None

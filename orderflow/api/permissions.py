@@ -1,4 +1,4 @@
-"""Who may what. It knows no group: a view says which of Django's permissions it needs."""
+"""Permissions of endpoints. Knows no group."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 
-class Needs(BasePermission):
-    """A view names the permission that each of its methods needs: `needs = {"GET": "sales.view_salesorder"}`.
+class HasViewPermission(BasePermission):
+    """Requires the Django permission that the view names for the method.
 
-    None: whoever is known may. A method that is there and not named is a mistake of ours, and nobody may.
+    `required_permissions = {"GET": "sales.view_salesorder"}`; None allows any authenticated user.
+    A method without an entry raises a `KeyError`, so it cannot be used.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -17,7 +18,10 @@ class Needs(BasePermission):
             return False
         method = "GET" if request.method == "HEAD" else request.method
         if method not in ("GET", "POST") or method not in view.allowed_methods:
-            return True  # to be told that there is no such method
-        needed = view.needs[method]
-        self.message = f"You need the permission {needed}. Whoever administers Orderflow can put you into a group that has it."
-        return needed is None or bool(request.user.has_perm(needed))
+            return True  # the view responds that the method is not allowed
+        required = view.required_permissions[method]
+        self.message = (
+            f"You need the permission {required}. "
+            "Ask an administrator to add you to a group that has it."
+        )
+        return required is None or bool(request.user.has_perm(required))

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457), with a `code` that programs may rely on."""
+"""Error responses as `application/problem+json` (RFC 9457), with a stable `code`."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -8,124 +8,170 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
-from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, NotFound, Throttled, ValidationError
+from rest_framework import views
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    NotAuthenticated,
+    NotFound,
+    Throttled,
+    ValidationError,
+)
 from rest_framework.throttling import AnonRateThrottle
-from rest_framework.views import exception_handler
 
-from orderflow.refusals import Conflict, Refused
-from orderflow.refusals import NotFound as NothingThere
+from orderflow.core.errors import ConflictError, DomainError, NotFoundError
 
 MEDIA_TYPE = "application/problem+json"
+VALIDATION_FAILED = "validation_failed"
 
 logger = logging.getLogger(__name__)
 
 
-class BadParameters(ValidationError):
-    """What is wrong is in the address, behind the question mark."""
+class InvalidParameters(ValidationError):
+    """Query parameters that the schema does not allow."""
 
 
-class TooManyAttempts(AnonRateThrottle):
-    """Whoever fails to say who they are, by address."""
+class AuthFailureThrottle(AnonRateThrottle):
+    """Limits failed authentication, by client address."""
 
-    scope = "failures"
+    scope = "auth_failures"
 
 
-def answer(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """What the client gets instead of an exception. None, a server error, for whatever is not the client's fault."""
-    if isinstance(error, Refused):
-        return _answer(described(error))
+def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """Return the response to an exception; None for a server error, which Django handles."""
+    if isinstance(error, DomainError):
+        return _response(problem_body(error))
     if isinstance(error, OperationalError | InterfaceError):
-        logger.warning("The database could not do what a request wanted: %s", str(error).strip())
-        return _database_away()
+        logger.warning("A request failed, database unavailable: %s", str(error).strip())
+        return _database_unavailable()
     if isinstance(error, Http404):
-        error = NotFound("There is nothing with this id, or nothing at this address. Addresses end with a slash.")
+        error = NotFound(
+            "No object has this id, or no endpoint has this path. Check both; paths end with a "
+            "slash."
+        )
     if isinstance(error, NotAuthenticated | AuthenticationFailed):
-        error = _unless_too_often(error, context)
-    response = exception_handler(error, context)
+        error = _throttled_if_repeated(error, context)
+    response = views.exception_handler(error, context)
     if response is None:
         return None
     headers = {name: value for name, value in response.headers.items() if name != "Content-Type"}
     if isinstance(error, ValidationError):
-        return _answer(described(error), headers)
-    assert isinstance(error, APIException) or response.status_code == HTTPStatus.FORBIDDEN  # Django's PermissionDenied
-    code = error.default_code if isinstance(error, APIException) else "permission_denied"
-    return problem(response.status_code, code, str(error), headers)
+        return _response(problem_body(error), headers)
+    if isinstance(error, APIException):
+        return problem(response.status_code, error.default_code, str(error), headers)
+    assert response.status_code == HTTPStatus.FORBIDDEN  # Django's own PermissionDenied
+    return problem(response.status_code, "permission_denied", str(error), headers)
 
 
-def status_of(refused: type[Refused]) -> HTTPStatus:
-    """404 and 409 are about what is there; 422: a request that is well formed, and breaks a rule."""
-    if issubclass(refused, NothingThere):
+def status_of(error: type[DomainError]) -> HTTPStatus:
+    """Return 404 or 409 if the error depends on what is stored, and otherwise 422.
+
+    An error class of this package may define its own `http_status`.
+    """
+    own: HTTPStatus | None = getattr(error, "http_status", None)
+    if own:
+        return own
+    if issubclass(error, NotFoundError):
         return HTTPStatus.NOT_FOUND
-    return HTTPStatus.CONFLICT if issubclass(refused, Conflict) else HTTPStatus.UNPROCESSABLE_ENTITY
+    if issubclass(error, ConflictError):
+        return HTTPStatus.CONFLICT
+    return HTTPStatus.UNPROCESSABLE_ENTITY
 
 
-def described(error: Refused | ValidationError, *, path: str = "#") -> dict[str, Any]:
-    """What is wrong with what somebody wanted. `path`: a JSON pointer to it."""
-    if isinstance(error, Refused):
+def problem_body(error: DomainError | ValidationError, *, pointer: str = "#") -> dict[str, Any]:
+    """Return the problem of an error. `pointer`: JSON pointer to the part of the body."""
+    if isinstance(error, DomainError):
         return _body(status_of(type(error)), error.code, str(error))
-    place = "parameter" if isinstance(error, BadParameters) else "pointer"
-    body = _body(error.status_code, error.default_code, "It is not as it should be: see `errors`. Nothing was done.")
-    return {**body, "errors": list(_places(error.detail, place, path))}
+    location = "parameter" if isinstance(error, InvalidParameters) else "pointer"
+    detail = "The request is not valid; see `errors`. No changes were made."
+    body = _body(error.status_code, VALIDATION_FAILED, detail)
+    return {**body, "errors": list(_errors(error.detail, location, pointer))}
 
 
-def problem(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> JsonResponse:
-    return _answer(_body(status, code, detail), headers)
+def problem(
+    status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+) -> JsonResponse:
+    return _response(_body(status, code, detail), headers)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """What Django itself takes for suspicious: a wrong host, say."""
-    if not _is_for_programs(request):
+    """Respond to a request that Django itself rejects, such as one for an unknown host."""
+    if not _is_api(request):
         return defaults.bad_request(request, exception)
-    return problem(400, "bad_request", "The request is malformed: its host or its address is not one that this server knows.")
+    detail = (
+        "The request is malformed, or its host is not one of ORDERFLOW_ALLOWED_HOSTS. "
+        "Check the URL. No changes were made."
+    )
+    return problem(400, "bad_request", detail)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if not _is_for_programs(request):
+    if not _is_api(request):
         return defaults.server_error(request)
-    return problem(500, "server_error", "Something went wrong here, and it was noted. Nothing was done.")
+    detail = (
+        "Internal error; it was logged. No changes were made. If it happens again, contact your "
+        "administrator."
+    )
+    return problem(500, "server_error", detail)
 
 
-def _is_for_programs(request: HttpRequest) -> bool:
+def _is_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
 
 
-def _answer(body: dict[str, Any], headers: Mapping[str, str] | None = None) -> JsonResponse:
-    """It asks no renderer: whoever accepts no JSON is told so in JSON."""
+def _response(body: dict[str, Any], headers: Mapping[str, str] | None = None) -> JsonResponse:
+    """Respond in JSON without content negotiation, also to clients that do not accept JSON."""
     return JsonResponse(body, status=body["status"], headers=headers, content_type=MEDIA_TYPE)
 
 
 def _body(status: int, code: str, detail: str) -> dict[str, Any]:
-    """The members of a problem. `type` and `title` follow from the code: programs may look at whichever they like."""
+    """Return the members of a problem; `type` and `title` are derived from the code."""
     title = code.replace("_", " ").capitalize()
-    return {"type": f"urn:orderflow:problem:{code}", "title": title, "status": int(status), "code": code, "detail": detail}
+    return {
+        "type": f"urn:orderflow:problem:{code}",
+        "title": title,
+        "status": int(status),
+        "code": code,
+        "detail": detail,
+    }
 
 
-def _places(detail: Any, place: str, path: str) -> Iterator[dict[str, str]]:
-    """What is wrong, each with its place: a JSON pointer into the body, or the name of a parameter."""
+def _errors(detail: Any, location: str, path: str) -> Iterator[dict[str, str]]:
+    """Yield the errors of a validation, each with its JSON pointer or parameter."""
     if isinstance(detail, Mapping):
-        inside = [(path if name == "non_field_errors" else _below(path, name, place), each) for name, each in detail.items()]
-    elif detail and not isinstance(detail[0], str):
-        inside = [(_below(path, index, place), each) for index, each in enumerate(detail)]
+        nested = [
+            (path if name == "non_field_errors" else _append(path, name, location), each)
+            for name, each in detail.items()
+        ]
+    elif isinstance(detail, list | tuple) and detail and not isinstance(detail[0], str):
+        nested = [(_append(path, index, location), each) for index, each in enumerate(detail)]
     else:
-        for each in detail:
-            yield {place: path, "detail": str(each), "code": each.code}
+        for each in detail if isinstance(detail, list | tuple) else [detail]:
+            yield {location: path, "detail": str(each), "code": each.code}
         return
-    for below, each in inside:
-        yield from _places(each, place, below)
+    for nested_path, each in nested:
+        yield from _errors(each, location, nested_path)
 
 
-def _below(path: str, name: object, place: str) -> str:
+def _append(path: str, name: object, location: str) -> str:
+    if location == "parameter":
+        return str(name)
     escaped = str(name).replace("~", "~0").replace("/", "~1")
-    return str(name) if place == "parameter" else f"{path}/{escaped}"
+    return f"{path}/{escaped}"
 
 
-def _database_away() -> HttpResponse:
-    detail = "The database is away or too busy. Nothing was done: try again in a moment, under the same id or Idempotency-Key."
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "database_away", detail, {"Retry-After": "2"})
+def _database_unavailable() -> HttpResponse:
+    detail = (
+        "The database is unavailable or overloaded. No changes were made. Repeat the request in a "
+        "few seconds, with the same id or Idempotency-Key."
+    )
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", detail, {"Retry-After": "2"}
+    )
 
 
-def _unless_too_often(error: APIException, context: dict[str, Any]) -> APIException:
-    throttle = TooManyAttempts()
+def _throttled_if_repeated(error: APIException, context: dict[str, Any]) -> APIException:
+    throttle = AuthFailureThrottle()
     if throttle.allow_request(context["request"], context["view"]):
         return error
     return Throttled(throttle.wait())

@@ -1,13 +1,15 @@
-"""Beat's door: answers that nobody will ask for again are forgotten."""
+"""The Celery task of the REST API: delete expired idempotency records."""
 
 from celery import shared_task
 
-from orderflow.api.models import StoredAnswer
+from orderflow.api.models import IdempotencyRecord
 
-FORGOTTEN_AT_ONCE = 1000
+DELETE_BATCH_SIZE = 1000
 
 
-@shared_task(name="messaging.forget_answers")
-def forget_answers() -> None:
-    while old := list(StoredAnswer.objects.expired().values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE]):
-        StoredAnswer.objects.filter(pk__in=old).delete()
+@shared_task(name="api.delete_expired_idempotency_records")
+def delete_expired_records() -> None:
+    """Delete the records that are older than `RETENTION`, in batches. Beat starts this task."""
+    expired = IdempotencyRecord.objects.expired().values_list("pk", flat=True)
+    while batch := list(expired[:DELETE_BATCH_SIZE]):
+        IdempotencyRecord.objects.filter(pk__in=batch).delete()

@@ -1,1 +1,1 @@
-"""The products everybody speaks of, and what a quantity is. It knows neither orders nor shelves."""
+"""The products that every context refers to. Knows neither orders nor stock."""

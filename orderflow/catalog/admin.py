@@ -1,3 +1,5 @@
+"""The admin pages of products, and the parts that the pages of orders share."""
+
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -7,21 +9,24 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from orderflow.admin_tools.adding import AddedByService, AddedInline, ServiceForm
-from orderflow.admin_tools.links import ids_called, side_by_side
-from orderflow.admin_tools.reading import Child, Parent
+from orderflow.admin_tools.links import inline_list, register_id_link
+from orderflow.admin_tools.read_only import Child, Parent
+from orderflow.admin_tools.service_forms import ServiceAddAdmin, ServiceAddInline, ServiceForm
 from orderflow.catalog.models import Product
-from orderflow.catalog.quantities import LARGEST_QUANTITY, ProductQuantity
 from orderflow.catalog.services import create_product
+from orderflow.core.quantities import MAX_QUANTITY, ProductQuantity
 
-_links_of_products: list[Callable[[UUID], SafeString]] = []
+_product_links: list[Callable[[UUID], SafeString]] = []
 
-ids_called("product_id", have_page="catalog.product")
+register_id_link("product_id", model="catalog.product")
 
 
-def link_products(link: Callable[[UUID], SafeString]) -> None:
-    """Whoever points to products says how one gets from a product's page, whose id is given, to there."""
-    _links_of_products.append(link)
+def register_product_link(link: Callable[[UUID], SafeString]) -> None:
+    """Register a link for the pages of products; `link` gets the product's id.
+
+    Filled at import time, by the `admin` module of each context.
+    """
+    _product_links.append(link)
 
 
 class ProductForm(ServiceForm[Product]):
@@ -29,27 +34,27 @@ class ProductForm(ServiceForm[Product]):
 
 
 @admin.register(Product)
-class ProductAdmin(AddedByService[Product]):
+class ProductAdmin(ServiceAddAdmin[Product]):
     list_display = ["sku", "name"]
     search_fields = ["sku", "name"]
     search_ids = ["id"]
-    fields = ["sku", "name", "id", "see_also"]
+    fields = ["sku", "name", "id", "actor", "created_at", "related"]
     add_form = ProductForm
     add_fields = ["sku", "name"]
 
     @admin.display
-    def see_also(self, product: Product) -> SafeString:
-        return side_by_side([link(product.id) for link in _links_of_products])
+    def related(self, product: Product) -> SafeString:
+        return inline_list([link(product.id) for link in _product_links])
 
     def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> Product:
-        return create_product(given["sku"], given["name"])
+        return create_product(given["sku"], given["name"], actor=request.user.get_username())
 
 
 class QuantityForm(forms.ModelForm[Child]):
-    quantity = forms.IntegerField(min_value=1, max_value=LARGEST_QUANTITY)
+    quantity = forms.IntegerField(min_value=1, max_value=MAX_QUANTITY)
 
 
-class QuantityLines(AddedInline[Child, Parent]):
+class QuantityLines(ServiceAddInline[Child, Parent]):
     """The lines of an order: products and quantities."""
 
     form: Any = QuantityForm
@@ -59,5 +64,5 @@ class QuantityLines(AddedInline[Child, Parent]):
 
 
 def quantities(lines: Sequence[Any]) -> list[ProductQuantity]:
-    """The lines of a new order, as services want them."""
+    """Return the lines of a new order as the values that services take."""
     return [ProductQuantity(product_id=line.product_id, quantity=line.quantity) for line in lines]

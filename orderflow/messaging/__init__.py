@@ -1,5 +1,6 @@
-"""The kernel: how contexts talk, in batches, exactly once and in order. It knows no context and no business rule.
+"""The messaging kernel: how contexts communicate, exactly once and in order. Knows no context.
 
-The database is the queue; Celery only rings. `publishing` writes a message and who is to get it in the transaction that makes
-it true, `consuming` hands messages over and deletes the deliveries in the transaction of their effects.
+The database is the queue; Celery carries wake-ups without data. `publishing` stores a message in
+the transaction that makes it true. `consuming` handles messages and deletes the queued messages in
+the transaction of their effects.
 """

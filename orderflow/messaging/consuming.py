@@ -1,14 +1,16 @@
-"""Hands messages over: in batches, in order, exactly once, whatever fails.
+"""Drain consumers: handle messages in batches, in order, exactly once.
 
-One transaction holds the effects of a batch and the deletion of its deliveries, under the lock of the consumer's row: that is
-all that exactly-once needs. After a batch that failed, for whatever failed before, and once a few batches were begun and never
-finished because something kills the process, messages are handled *carefully*: alone, with the attempt counted before it is made.
-So a bad message stops only its own key.
+One transaction holds the effects of a batch and the deletion of its queued messages, under the
+lock of the consumer's row. That alone makes the effects exactly-once.
+
+Isolated mode handles one message at a time, with the attempt counted before the handler runs. It
+is used after a batch failed, for a message that failed before, and after several batches began and
+did not finish because the process died. So a failing message blocks only its own key.
 """
 
 import logging
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import takewhile
@@ -18,126 +20,120 @@ from django.conf import settings
 from django.db import Error, OperationalError, connection, transaction
 from django.utils import timezone
 
-from orderflow.database import is_away
-from orderflow.messaging.messages import Received, TryLater, UnexpectedMessage, from_payload, message_types
-from orderflow.messaging.models import Consumer, Delivery, DeliveryQuerySet, DeliveryState, StoredMessage
-from orderflow.messaging.signals import messages_committed
-from orderflow.messaging.subscriptions import Subscription, consumers_of, name_of, subscription_of
+from orderflow.core.database import is_unavailable
+from orderflow.messaging.messages import (
+    ReceivedMessage,
+    RetryLater,
+    UnexpectedMessage,
+    from_payload,
+)
+from orderflow.messaging.models import (
+    Consumer,
+    QueuedMessage,
+    QueuedMessageQuerySet,
+    QueuedMessageStatus,
+)
+from orderflow.messaging.signals import messages_available
+from orderflow.messaging.subscriptions import Subscription, label_for_key, subscription_of
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 8  # failures until a delivery is dead
-FIRST_DELAY = 1.0  # seconds until a failed delivery is tried again; doubled each time …
-LONGEST_DELAY = 300.0  # … up to this
-LEASE = 60.0  # seconds that work outside the database may take; its own timeouts must be shorter
-PATIENCE = 4  # attempts that count while what is outside is away: a try every eight seconds, and no dead letter
-CRASHES = 3  # batches cut off in a row until a consumer is served carefully
-DRAIN_TIME = 10.0  # seconds until a drain hands over to a new task: sooner than a worker that shuts down would cut it off
-LOCK_TIME = 0.1  # seconds, about, that a batch keeps SQLite's one write lock: whoever places an order waits for it
+MAX_ATTEMPTS = 8  # failed attempts until a message becomes a dead letter
+INITIAL_BACKOFF = 1.0  # seconds until the second attempt; doubled for each further one
+MAX_BACKOFF = 300.0  # seconds
+LEASE = 60.0  # seconds that a non-transactional handler may take; its timeouts must be shorter
+# Attempts that count while an outside system is unavailable: a retry about every eight seconds,
+# and no dead letter.
+MAX_OUTAGE_ATTEMPTS = 4
+MAX_UNFINISHED_BATCHES = 3  # in a row; after that the consumer is drained in isolated mode
+# Seconds until a drain ends by waking itself: a worker that shuts down would cut off a longer one.
+MAX_DRAIN_SECONDS = 10.0
+# Seconds that a batch should hold SQLite's single write lock: placing an order waits for it.
+TARGET_LOCK_SECONDS = 0.1
 
 
-class NeverDelivered(LookupError):
-    def __init__(self, consumer: str, name: str) -> None:
-        super().__init__(f"{name} is not delivered to {consumer}: whether it was handled is no question.")
-
-
-class DeliveryGone(OperationalError):
+class AlreadyHandled(OperationalError):
     def __init__(self, count: int) -> None:
-        super().__init__(f"{count} deliveries were taken away while they were being handled")
+        super().__init__(f"{count} queued messages were removed while they were being handled")
 
 
-def drain(consumer: str, *, batch: int | None = None, seconds: float = DRAIN_TIME) -> int:
-    """Hand `consumer` everything it has to take; returns how many messages were handled.
+def drain(consumer: str, *, batch: int | None = None, seconds: float = MAX_DRAIN_SECONDS) -> int:
+    """Handle the messages of a consumer until none is due; return how many were handled.
 
-    `batch` says how many at a time. Without it that is `ORDERFLOW_BATCH`, and on SQLite as many as `LOCK_TIME` allows.
-
-    Ends at once where another process drains this consumer: that one looks again after it has released the lock, so what was
-    published meanwhile is not forgotten. After `seconds` it ends by waking itself anew. Raises what the database raises when
-    it is away; nothing is lost then, and nothing is half done.
+    `batch`: messages in one transaction; by default `ORDERFLOW_BATCH_SIZE`, and on SQLite as many
+    as `TARGET_LOCK_SECONDS` allows. Ends at once if another process drains this consumer: that one
+    looks again after it has released the lock. Ends after `seconds` by waking itself.
+    Raises the database's error if it is unavailable; the current batch is rolled back.
     """
     subscription = subscription_of(consumer)
     until = monotonic() + seconds
-    careful = subscription.outside
-    size = batch or settings.ORDERFLOW_BATCH
+    isolated = not subscription.transactional
+    size = batch or settings.ORDERFLOW_BATCH_SIZE
     handled = 0
-    while first := _first_to_take(consumer):
+    while first := _first_due(consumer):
         if monotonic() > until:
-            messages_committed.send(sender=None, consumer=consumer, countdown=0.0)
+            messages_available.send(sender=None, consumer=consumer, countdown=0.0)
             return handled
         began = monotonic()
-        alone = careful or first.attempts > 0
-        if not alone:
+        if not (isolated or first.attempts):
             unfinished = _begin(consumer)
             if unfinished is None:
                 return handled
-            alone = careful = unfinished > CRASHES
+            isolated = unfinished > MAX_UNFINISHED_BATCHES
+        handle = _handle_isolated if isolated or first.attempts else _handle_batch
         try:
-            with _repeated_if_nobodys_fault(consumer):
-                handled += _handle_carefully(subscription) if alone else _handle_batch(subscription, size)
-        except TryLater as away:
-            logger.warning("%s has to wait: %s", consumer, away)
-            return handled  # whoever looks next tries the next message, and the others need not run into it one by one
+            with _retry_transient_errors(consumer):
+                handled += handle(subscription, size)
+        except RetryLater as error:
+            # The next drain continues with the next message; without this, every message of the
+            # backlog would meet the same outage.
+            logger.warning("Consumer %s paused, dependency unavailable: %s", consumer, error)
+            return handled
         if connection.vendor == "sqlite":
-            fitting = _let_others_write(size, monotonic() - began)
-            size = batch or min(settings.ORDERFLOW_BATCH, fitting)
-    if careful:
+            fitting = _yield_write_lock(size, monotonic() - began)
+            size = batch or min(settings.ORDERFLOW_BATCH_SIZE, fitting)
+    if isolated:
         _finish(consumer)
     return handled
 
 
-def _let_others_write(size: int, seconds: float) -> int:
-    """Pause for as long as a batch took, since SQLite's writers starve each other. Returns the size that takes `LOCK_TIME`."""
-    sleep(seconds)
-    return max(1, int(size * LOCK_TIME / max(seconds, 0.001)))
+def _yield_write_lock(size: int, seconds: float) -> int:
+    """Pause as long as the batch took; return the batch size that fits `TARGET_LOCK_SECONDS`.
 
-
-def has_something_to_take(consumer: str) -> bool:
-    return _first_to_take(consumer) is not None
-
-
-def has_handled(consumer: str, message: int) -> bool:
-    """Has `consumer` handled this stored message? Exact: a delivery disappears in the transaction of its effects.
-
-    A dead or discarded delivery is not handled. Raises `NeverDelivered` for a message that does not go to `consumer`.
+    Without the pause SQLite's other writers starve.
     """
-    return not not_handled(consumer, [message])
+    sleep(seconds)
+    return max(1, int(size * TARGET_LOCK_SECONDS / max(seconds, 0.001)))
 
 
-def not_handled(consumer: str, messages: Collection[int]) -> set[int]:
-    """Those of the stored messages that `has_handled` denies."""
-    for name in StoredMessage.objects.filter(id__in=messages).values_list("type", flat=True).distinct():
-        if consumer not in consumers_of(message_types()[name]):
-            raise NeverDelivered(consumer, name)
-    waiting = Delivery.objects.filter(consumer=consumer, message_id__in=messages)
-    return set(waiting.values_list("message_id", flat=True))
-
-
-def _first_to_take(consumer: str) -> Delivery | None:
-    """A look, without a transaction or a lock."""
-    return Delivery.objects.takeable(consumer, timezone.now()).first()
+def _first_due(consumer: str) -> QueuedMessage | None:
+    """Read without a transaction and without a lock."""
+    return QueuedMessage.objects.due(consumer, timezone.now()).first()
 
 
 def _begin(consumer: str) -> int | None:
-    """Note, in a transaction of its own, that a batch is begun. Returns how many were begun and not finished, this one included.
+    """Count the batch that begins, in a transaction of its own; return the unfinished batches.
 
-    None: another process has the consumer.
+    None: another process holds the consumer's lock.
     """
     with transaction.atomic():
         locked = _lock(consumer, wait=False)
         if locked is None:
             return None
-        locked.unfinished += 1
-        locked.save(update_fields=["unfinished"])
-        return locked.unfinished
+        locked.unfinished_batches += 1
+        locked.save(update_fields=["unfinished_batches"])
+        return locked.unfinished_batches
 
 
 def _finish(consumer: str) -> None:
-    Consumer.objects.filter(name=consumer, unfinished__gt=0).update(unfinished=0)
+    rows = Consumer.objects.filter(name=consumer, unfinished_batches__gt=0)
+    rows.update(unfinished_batches=0)
 
 
 def _lock(consumer: str, *, wait: bool) -> Consumer | None:
-    """The consumer's row, locked. None where another process has it, unless told to wait."""
-    rows = Consumer.objects.select_for_update(skip_locked=not wait, no_key=True).filter(name=consumer)
+    """Lock and return the consumer's row; None if another process holds it and `wait` is false."""
+    rows = Consumer.objects.select_for_update(skip_locked=not wait, no_key=True)
+    rows = rows.filter(name=consumer)
     locked = rows.first()
     if locked is None and not Consumer.objects.filter(name=consumer).exists():
         Consumer.objects.bulk_create([Consumer(name=consumer)], ignore_conflicts=True)
@@ -145,7 +141,7 @@ def _lock(consumer: str, *, wait: bool) -> Consumer | None:
     return locked
 
 
-# -- a batch --------------------------------------------------------------------------------------------------------------
+# -- a batch -------------------------------------------------------------------------------------
 
 
 class _BatchFailed(Exception):
@@ -154,167 +150,194 @@ class _BatchFailed(Exception):
 
 
 def _handle_batch(subscription: Subscription, size: int) -> int:
-    """A batch in one transaction. If it fails, its messages one by one: nobody knows yet which of them it was.
+    """Handle a batch in one transaction. If it fails, handle its messages in isolated mode.
 
-    Each of them then has a transaction of its own. All in one would lock in the order of the messages, pass after pass, and
-    deadlock with whoever locks in the right order.
+    Then each message has its own transaction. One transaction for all would take locks in the
+    order of the messages, pass after pass, and deadlock with handlers that lock in one pass.
     """
     try:
-        return _handle_together(subscription, size)
+        return _handle_in_one_transaction(subscription, size)
     except _BatchFailed as failed:
         _finish(subscription.consumer)  # it was not cut off
-        logger.info("%s failed at a batch of %d (%s); one by one", subscription.consumer, failed.size, failed.__cause__)
-        return sum(_handle_carefully(subscription) for _ in range(failed.size))
+        logger.info(
+            "Consumer %s: a batch of %d messages failed (%s); handling them one at a time",
+            subscription.consumer,
+            failed.size,
+            failed.__cause__,
+        )
+        return sum(_handle_isolated(subscription) for _ in range(failed.size))
 
 
-def _handle_together(subscription: Subscription, size: int) -> int:
-    taken: list[Delivery] = []
+def _handle_in_one_transaction(subscription: Subscription, size: int) -> int:
+    batch: list[QueuedMessage] = []
     try:
         with transaction.atomic():
             if _lock(subscription.consumer, wait=False) is None:
                 return 0
-            taken = _take(subscription.consumer, size)
-            if taken:
-                subscription.handle([_received(delivery) for delivery in taken])
-                _delete(taken)
+            batch = _claim(subscription.consumer, size)
+            if batch:
+                subscription.handle([_received(queued) for queued in batch])
+                _delete(batch)
             _finish(subscription.consumer)
-    except Exception as error:  # at the commit, too: a deferred constraint shows only there
-        if _is_nobodys_fault(error) or not taken:
+    except Exception as error:  # the commit can raise too: deferred constraints are checked there
+        if _is_transient(error) or not batch:
             raise
-        raise _BatchFailed(len(taken)) from error
-    return len(taken)
+        raise _BatchFailed(len(batch)) from error
+    return len(batch)
 
 
-def _take(consumer: str, size: int) -> list[Delivery]:
-    """Lock the deliveries to hand over together. What failed before is handled alone, and nothing overtakes it."""
-    rows = Delivery.objects.takeable(consumer, timezone.now()).select_related("message").select_for_update(of=("self",))
-    return list(takewhile(lambda delivery: not delivery.attempts, rows[:size]))
+def _claim(consumer: str, size: int) -> list[QueuedMessage]:
+    """Lock the next due messages, up to the first that failed before: that one is isolated."""
+    rows = QueuedMessage.objects.due(consumer, timezone.now()).select_related("message")
+    locked = rows.select_for_update(of=("self",))[:size]
+    return list(takewhile(lambda queued: not queued.attempts, locked))
 
 
-def _received(delivery: Delivery) -> Received:
-    return Received(id=delivery.message_id, message=from_payload(delivery.message.type, delivery.message.payload))
+def _received(queued: QueuedMessage) -> ReceivedMessage:
+    message = from_payload(queued.message.type, queued.message.payload)
+    return ReceivedMessage(id=queued.message_id, message=message)
 
 
-def _delete(handled: Sequence[Delivery]) -> None:
-    """Delete exactly these rows, or roll back: a row that is gone was handled, or decided on, by somebody else."""
-    deleted, _ = Delivery.objects.waiting().filter(id__in=[delivery.pk for delivery in handled]).delete()
+def _delete(handled: Sequence[QueuedMessage]) -> None:
+    """Delete exactly these rows, or roll back: a missing row was handled or resolved elsewhere."""
+    rows = QueuedMessage.objects.pending().filter(id__in=[queued.pk for queued in handled])
+    deleted, _ = rows.delete()
     if deleted != len(handled):
-        raise DeliveryGone(len(handled) - deleted)
+        raise AlreadyHandled(len(handled) - deleted)
 
 
-# -- with care ------------------------------------------------------------------------------------------------------------
+# -- isolated mode -------------------------------------------------------------------------------
 
 
-def _handle_carefully(subscription: Subscription) -> int:
-    """Handle the first message to take, alone. Its attempt is counted, and its key held, before it is handled."""
-    delivery = _count_attempt(subscription)
-    if delivery is None:
+def _handle_isolated(subscription: Subscription, size: int = 1) -> int:
+    """Handle the first due message alone, whatever the batch size.
+
+    The attempt is counted, and the key blocked, before the handler runs.
+    """
+    queued = _count_attempt(subscription)
+    if queued is None:
         return 0
     try:
-        if subscription.outside:
-            subscription.handle([_received(delivery)])
-            _delete([delivery])
-        else:
+        if subscription.transactional:
             with transaction.atomic():
                 _lock(subscription.consumer, wait=True)
-                if not _still_ours(delivery).select_for_update().exists():
-                    return 0  # its key was free again before we had the lock, and somebody was faster
-                subscription.handle([_received(delivery)])
-                _delete([delivery])
+                if not _if_unchanged(queued).select_for_update().exists():
+                    return (
+                        0  # the key was unblocked before this lock, and it was handled elsewhere
+                    )
+                subscription.handle([_received(queued)])
+                _delete([queued])
+        else:
+            subscription.handle([_received(queued)])
+            _delete([queued])
     except Exception as error:
-        if _is_nobodys_fault(error):
+        if _is_transient(error):
             _recover_connection()
-            _still_ours(delivery).update(attempts=delivery.attempts - 1, due_at=timezone.now())
+            _if_unchanged(queued).update(attempts=queued.attempts - 1, due_at=timezone.now())
             raise
-        ours = _still_ours(delivery)
-        _note_failure(delivery, error)
-        noted = ("last_error", "due_at", "state", "attempts")
-        ours.update(**{name: getattr(delivery, name) for name in noted})
-        if isinstance(error, TryLater):
+        unchanged = _if_unchanged(queued)
+        _record_failure(queued, error)
+        fields = ("last_error", "due_at", "status", "attempts")
+        unchanged.update(**{name: getattr(queued, name) for name in fields})
+        if isinstance(error, RetryLater):
             raise
         return 0
     return 1
 
 
-def _still_ours(delivery: Delivery) -> DeliveryQuerySet:
-    """The delivery, unless somebody else has tried it, or decided on it, since its attempt was counted."""
-    return Delivery.objects.waiting().filter(pk=delivery.pk, attempts=delivery.attempts)
+def _if_unchanged(queued: QueuedMessage) -> QueuedMessageQuerySet:
+    """Return the row, unless it was attempted or resolved elsewhere in the meantime."""
+    return QueuedMessage.objects.pending().filter(pk=queued.pk, attempts=queued.attempts)
 
 
-def _count_attempt(subscription: Subscription) -> Delivery | None:
+def _count_attempt(subscription: Subscription) -> QueuedMessage | None:
     with transaction.atomic():
         _lock(subscription.consumer, wait=True)
-        rows = Delivery.objects.takeable(subscription.consumer, timezone.now())
-        delivery = rows.select_related("message").select_for_update(of=("self",)).first()
-        if delivery is None:
+        rows = QueuedMessage.objects.due(subscription.consumer, timezone.now())
+        queued = rows.select_related("message").select_for_update(of=("self",)).first()
+        if queued is None:
             return None
-        if delivery.attempts >= ATTEMPTS:
-            _bury(delivery, "It ended the process each time it was tried.")
-            delivery.save(update_fields=["state", "last_error"])
+        if queued.attempts >= MAX_ATTEMPTS:
+            _move_to_dead_letters(
+                queued,
+                f"Poison message: the worker process ended in each of {MAX_ATTEMPTS} attempts.",
+            )
+            queued.save(update_fields=["status", "last_error"])
             return None
-        delivery.attempts += 1
-        delivery.due_at = timezone.now() + timedelta(seconds=LEASE if subscription.outside else _delay(delivery.attempts))
-        delivery.save(update_fields=["attempts", "due_at"])
-        return delivery
+        queued.attempts += 1
+        blocked = _backoff(queued.attempts) if subscription.transactional else LEASE
+        queued.due_at = timezone.now() + timedelta(seconds=blocked)
+        queued.save(update_fields=["attempts", "due_at"])
+        return queued
 
 
-# -- failure --------------------------------------------------------------------------------------------------------------
+# -- failures ------------------------------------------------------------------------------------
 
 
-def _note_failure(delivery: Delivery, error: Exception) -> None:
-    if isinstance(error, TryLater):
-        delivery.attempts = min(delivery.attempts, PATIENCE)
-    if delivery.attempts >= ATTEMPTS or isinstance(error, UnexpectedMessage):
-        _bury(delivery, _described(error))
+def _record_failure(queued: QueuedMessage, error: Exception) -> None:
+    if isinstance(error, RetryLater):
+        queued.attempts = min(queued.attempts, MAX_OUTAGE_ATTEMPTS)
+    if queued.attempts >= MAX_ATTEMPTS or isinstance(error, UnexpectedMessage):
+        _move_to_dead_letters(queued, _describe(error))
         return
-    delivery.last_error = _described(error)
-    delivery.due_at = timezone.now() + timedelta(seconds=_delay(delivery.attempts))
-    logger.warning("%s failed, attempt %d: %s", _named(delivery), delivery.attempts, delivery.last_error)
+    queued.last_error = _describe(error)
+    queued.due_at = timezone.now() + timedelta(seconds=_backoff(queued.attempts))
+    logger.warning(
+        "%s failed, attempt %d of %d: %s",
+        _label(queued),
+        queued.attempts,
+        MAX_ATTEMPTS,
+        queued.last_error,
+    )
 
 
-def _bury(delivery: Delivery, why: str) -> None:
-    delivery.state = DeliveryState.DEAD
-    delivery.last_error = why
-    logger.error("%s is a dead letter and waits for a person: %s", _named(delivery), why)
+def _move_to_dead_letters(queued: QueuedMessage, error: str) -> None:
+    queued.status = QueuedMessageStatus.DEAD_LETTER
+    queued.last_error = error
+    logger.error("%s is a dead letter. Replay or discard it: %s", _label(queued), error)
 
 
-def _named(delivery: Delivery) -> str:
-    """For logs: the message, whom it goes to, and what people call what it is about."""
+def _label(queued: QueuedMessage) -> str:
+    """Name the message for logs: consumer, id, type, and the label of its key."""
     try:
-        return f"{delivery}, about {name_of(delivery.key)},"
-    except Error:  # a failure is being noted, and the reason may be the database
-        return str(delivery)
+        label = label_for_key(queued.key)
+    except Error:  # the failure that is being recorded may be the database's
+        label = str(queued.key)
+    message = queued.message
+    return f"Consumer {queued.consumer}: message {message.pk} ({message.type}, {label})"
 
 
-def _described(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _delay(attempts: int) -> float:
-    """Seconds until the next attempt, with jitter, so that what failed together is not tried together."""
-    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (attempts - 1)) * random.uniform(0.8, 1.2)
+def _backoff(attempts: int) -> float:
+    """Return the seconds until the next attempt, with jitter, so that failures spread out."""
+    return min(MAX_BACKOFF, INITIAL_BACKOFF * 2.0 ** (attempts - 1)) * random.uniform(0.8, 1.2)
 
 
 @contextmanager
-def _repeated_if_nobodys_fault(consumer: str) -> Iterator[None]:
-    """Swallow what is nobody's fault: the drain's next look finds the same batch again, and no attempt is counted."""
+def _retry_transient_errors(consumer: str) -> Iterator[None]:
+    """Ignore a transient error: the drain repeats the batch, and no attempt is counted."""
     try:
         yield
     except Exception as error:
         _recover_connection()
-        _finish(consumer)  # the process lives: this batch was not cut off by its end
-        if not _is_nobodys_fault(error):
+        _finish(consumer)  # the process is alive: the batch was not cut off
+        if not _is_transient(error):
             raise
-        logger.info("The database asks %s to repeat a batch: %s", consumer, str(error).strip())
+        text = str(error).strip()
+        logger.info("Consumer %s repeats a batch after a transient error: %s", consumer, text)
         sleep(random.uniform(0.01, 0.1))
 
 
-def _is_nobodys_fault(error: Exception) -> bool:
-    """A deadlock, a serialization failure, a lock not got in time, a connection or a server that went away.
+def _is_transient(error: Exception) -> bool:
+    """Return whether repeating can help, as after a deadlock, a timeout or a lost connection.
 
-    By PostgreSQL's error codes: 40 transaction rollback, 55P03 lock not available, 25P03 idle too long. SQLite has only words.
+    By the PostgreSQL error codes 40 (transaction rollback), 55P03 (lock not available) and 25P03
+    (idle in transaction timeout). SQLite has only messages.
     """
-    if isinstance(error, DeliveryGone) or is_away(error):
+    if isinstance(error, AlreadyHandled) or is_unavailable(error):
         return True
     if not isinstance(error, OperationalError):
         return False

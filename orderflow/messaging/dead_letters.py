@@ -1,54 +1,64 @@
-"""What a person can do with a delivery that failed for good."""
+"""Replay and discard dead letters."""
 
 from collections.abc import Collection
 
 from django.db import transaction
 from django.utils import timezone
 
-from orderflow.messaging.models import Delivery, DeliveryQuerySet, DeliveryState
-from orderflow.messaging.signals import messages_committed
-from orderflow.refusals import Refused
+from orderflow.core.errors import DomainError
+from orderflow.messaging.models import QueuedMessage, QueuedMessageQuerySet, QueuedMessageStatus
+from orderflow.messaging.signals import messages_available
 
 
-class NoReasonGiven(Refused):
-    """Something was decided about a dead letter without saying why."""
+class ReasonRequired(DomainError):
+    """A dead letter was replayed or discarded without a reason."""
 
-    code = "no_reason_given"
+    code = "reason_required"
+    in_rest_api = False  # no endpoint replays or discards
 
     def __init__(self) -> None:
-        super().__init__("Say why, in a few words: whoever looks at this message later will want to know.")
+        super().__init__(
+            "A reason is required. It is stored with the message. No changes were made."
+        )
 
 
-def replay(deliveries: Collection[int], *, by: str, reason: str) -> int:
-    """Hand these dead or discarded letters over once more. Returns how many of them were dead or discarded.
+def replay(queued_ids: Collection[int], *, actor: str, reason: str) -> int:
+    """Replay these dead letters and discarded messages; return how many were replayed.
 
-    A dead one keeps its place in the order of its key; a discarded one has let the others pass.
-    Locks the deliveries. Raises `NoReasonGiven`.
+    A dead letter keeps its place in the order of its key; later messages may have been handled
+    before a discarded one. Locks: the queued messages. Raises: `ReasonRequired`.
     """
-    rows = Delivery.objects.filter(pk__in=deliveries, state__in=[DeliveryState.DEAD, DeliveryState.DISCARDED])
-    return _decide(rows, DeliveryState.WAITING, f"Replayed by {by}", reason)
+    rows = QueuedMessage.objects.filter(
+        pk__in=queued_ids,
+        status__in=[QueuedMessageStatus.DEAD_LETTER, QueuedMessageStatus.DISCARDED],
+    )
+    return _resolve(rows, QueuedMessageStatus.PENDING, f"Replayed by {actor}", reason)
 
 
-def discard(deliveries: Collection[int], *, by: str, reason: str) -> int:
-    """Never hand these dead letters over; what waits behind them goes on. Returns how many were dead.
+def discard(queued_ids: Collection[int], *, actor: str, reason: str) -> int:
+    """Discard these dead letters, which unblocks their keys; return how many were discarded.
 
-    Locks the deliveries. Raises `NoReasonGiven`.
+    Locks: the queued messages. Raises: `ReasonRequired`.
     """
-    return _decide(Delivery.objects.dead().filter(pk__in=deliveries), DeliveryState.DISCARDED, f"Discarded by {by}", reason)
+    rows = QueuedMessage.objects.dead_letters().filter(pk__in=queued_ids)
+    return _resolve(rows, QueuedMessageStatus.DISCARDED, f"Discarded by {actor}", reason)
 
 
 @transaction.atomic
-def _decide(letters: DeliveryQuerySet, state: DeliveryState, what: str, reason: str) -> int:
+def _resolve(
+    queued: QueuedMessageQuerySet, status: QueuedMessageStatus, resolution: str, reason: str
+) -> int:
     if not reason.strip():
-        raise NoReasonGiven()
+        raise ReasonRequired()
     now = timezone.now()
-    rows = list(letters.order_by("pk").select_for_update())
+    entry = f"{resolution}, {now:%Y-%m-%d %H:%M}: {reason.strip()}\n"
+    rows = list(queued.order_by("pk").select_for_update())
     for row in rows:
-        row.state = state
+        row.status = status
         row.attempts = 0
         row.due_at = now
-        row.decision = f"{row.decision}{what}, {now:%Y-%m-%d %H:%M}: {reason.strip()}\n"
-    Delivery.objects.bulk_update(rows, ["state", "attempts", "due_at", "decision"])
+        row.resolution_log += entry
+    QueuedMessage.objects.bulk_update(rows, ["status", "attempts", "due_at", "resolution_log"])
     consumers = {row.consumer for row in rows}
     transaction.on_commit(lambda: _wake(consumers), robust=True)
     return len(rows)
@@ -56,4 +66,4 @@ def _decide(letters: DeliveryQuerySet, state: DeliveryState, what: str, reason: 
 
 def _wake(consumers: set[str]) -> None:
     for consumer in sorted(consumers):
-        messages_committed.send(sender=None, consumer=consumer, countdown=0.0)
+        messages_available.send(sender=None, consumer=consumer, countdown=0.0)

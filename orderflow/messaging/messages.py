@@ -1,7 +1,7 @@
-"""What a message is, and how it becomes JSON and a message again.
+"""Message types, and their conversion to JSON and back.
 
-Unknown fields of a payload are ignored and new fields have defaults, so that two releases can talk to each other; a changed
-meaning is a new type.
+Unknown fields of a payload are ignored, and new fields have defaults, so that two releases can
+exchange messages. A changed meaning is a new type.
 """
 
 from dataclasses import dataclass
@@ -14,60 +14,66 @@ _types: dict[str, type["Message"]] = {}
 
 
 def type_name(message_type: type["Message"]) -> str:
-    """`stock.MakeReservation`: the name under which messages of this type are stored."""
+    """Return the stored name of a message type, such as `stock.MakeReservation`."""
     return f"{message_type.__module__.split('.')[0]}.{message_type.__name__}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """An event or a command. Subclasses are frozen dataclasses too, and say their `key`."""
+    """An event or a command. Subclasses are frozen dataclasses and define `key`."""
 
     def __init_subclass__(cls) -> None:
         if type_name(cls) in _types:
-            raise TypeError(f"Two message types are called {type_name(cls)}: give one of them another name.")
+            raise TypeError(
+                f"Two message types have the name {type_name(cls)}. Rename one of them."
+            )
         _types[type_name(cls)] = cls
 
     @property
     def key(self) -> UUID:
-        """What the message is about: messages of one key reach a consumer in the order they were published."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its key")
+        """The ordering scope: messages of one key reach a consumer in order of publication."""
+        raise NotImplementedError(f"{type(self).__name__} does not define its key")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event(Message):
-    """Something that happened; owned by the context where it did."""
+    """A fact, published by the context that owns it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Message):
-    """An order to do something; owned by the context that carries it out."""
+    """An instruction that exactly one consumer carries out; owned by that consumer's context."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Received:
-    """A message in a consumer's hands. `id` is the stored message's: effects name it as their cause."""
+class ReceivedMessage:
+    """A message that a handler receives. `id` is the stored message's id."""
 
     id: int
     message: Message
 
 
-class TryLater(Exception):
-    """What a handler needs outside this database is away: nobody's fault, however long it lasts. `str()` says what it is.
+class RetryLater(Exception):
+    """A system outside this database is unavailable; `str()` says which.
 
-    The message is tried again, later and later, and never dead for it; its key stays held.
+    The message is handled again later, with growing delays, and never becomes a dead letter. Its
+    key stays blocked.
     """
 
 
 class UnexpectedMessage(Exception):
-    """A handler met a message that its rules have no place for. It is a dead letter at once: trying again would not help."""
+    """No rule covers the message. It becomes a dead letter at once: repeating cannot help."""
 
 
 class UndecodableMessage(UnexpectedMessage):
-    """The stored message is of no known type, or does not fit its type. Deploy the release that knows it, then replay."""
+    """The type is unknown, or the payload does not fit it.
+
+    Deploy a release that knows the type, then replay the message.
+    """
 
 
 def message_types() -> dict[str, type[Message]]:
-    """Every concrete message type by its stored name."""
+    """Return every concrete message type by its stored name."""
     return {name: cls for name, cls in _types.items() if cls not in (Event, Command)}
 
 
@@ -77,9 +83,9 @@ def to_payload(message: Message) -> dict[str, Any]:
 
 
 def from_payload(name: str, payload: dict[str, Any]) -> Message:
-    """Raises `UndecodableMessage`."""
+    """Raises: `UndecodableMessage`."""
     if name not in _types:
-        raise UndecodableMessage(f"No message type is called {name}.")
+        raise UndecodableMessage(f"The message type {name} is unknown.")
     try:
         return msgspec.convert(payload, type=_types[name])
     except msgspec.ValidationError as error:

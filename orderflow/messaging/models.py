@@ -1,3 +1,5 @@
+"""The tables of the kernel: stored messages, queued messages, consumers."""
+
 from datetime import datetime
 from typing import Self
 
@@ -6,72 +8,98 @@ from django.db.models import Q
 
 
 class StoredMessage(models.Model):
-    """The append-only log of everything that was said."""
+    """The append-only record of a published message."""
 
     type = models.CharField(max_length=100)
     key = models.UUIDField(db_index=True)
     payload = models.JSONField()
-    caused_by = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, db_index=False, related_name="+")
+    caused_by = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="+",
+    )
     created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "message"
 
     def __str__(self) -> str:
         return f"{self.type} {self.pk}"
 
 
-class DeliveryState(models.TextChoices):
-    WAITING = "waiting"  # to be handed over, now or when it is due
-    DEAD = "dead"  # waits for a person
-    DISCARDED = "discarded"  # a person decided that it is not to be handled
+class QueuedMessageStatus(models.TextChoices):
+    PENDING = "pending"  # to be handled, now or when it is due
+    DEAD_LETTER = "dead_letter", "dead letter"  # a user must replay or discard it
+    DISCARDED = "discarded"  # a user decided that it is never handled
 
 
-class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    def takeable(self, consumer: str, now: datetime) -> Self:
-        """What `consumer` can take now: due, its key not held, in the order of publication."""
-        mine = self.filter(consumer=consumer)
-        # Held keys first, as an uncorrelated set: a NOT EXISTS for each row collapses on a backlog of thousands.
-        held = mine.holding_their_key(now).values("key")
-        return mine.waiting().filter(due_at__lte=now).exclude(key__in=held).order_by("id")
+class QueuedMessageQuerySet(models.QuerySet["QueuedMessage"]):
+    def due(self, consumer: str, now: datetime) -> Self:
+        """Return what the consumer can handle now, in order: due, and the key not blocked."""
+        queued = self.filter(consumer=consumer)
+        # The blocked keys as an uncorrelated set: a NOT EXISTS for each row collapses with a
+        # backlog of thousands.
+        blocked_keys = queued.blocking(now).values("key")
+        return (
+            queued.pending().filter(due_at__lte=now).exclude(key__in=blocked_keys).order_by("id")
+        )
 
-    def holding_their_key(self, now: datetime) -> Self:
-        failed = Q(state=DeliveryState.WAITING, attempts__gt=0, due_at__gt=now)
-        return self.filter(Q(state=DeliveryState.DEAD) | failed)
+    def blocking(self, now: datetime) -> Self:
+        """Return the messages that block their key: dead letters, and failed ones not due yet."""
+        failed = Q(status=QueuedMessageStatus.PENDING, attempts__gt=0, due_at__gt=now)
+        return self.filter(Q(status=QueuedMessageStatus.DEAD_LETTER) | failed)
 
-    def waiting(self) -> Self:
-        return self.filter(state=DeliveryState.WAITING)
+    def pending(self) -> Self:
+        return self.filter(status=QueuedMessageStatus.PENDING)
 
-    def dead(self) -> Self:
-        return self.filter(state=DeliveryState.DEAD)
+    def dead_letters(self) -> Self:
+        return self.filter(status=QueuedMessageStatus.DEAD_LETTER)
 
 
-class Delivery(models.Model):
-    """One message on its way to one consumer; deleted in the transaction of the message's effects.
+class QueuedMessage(models.Model):
+    """One message waiting for one consumer; deleted in the transaction of its effects.
 
-    A failed delivery (tried, and not due again yet; or dead) holds its key: what was published later about the same thing waits.
-    A timer (published with a countdown) does not.
+    A failed one blocks its key: later messages of the key wait. A scheduled one that is not due
+    does not block.
     """
 
     consumer = models.CharField(max_length=50)
-    message = models.ForeignKey(StoredMessage, on_delete=models.PROTECT, db_index=False, related_name="deliveries")
+    message = models.ForeignKey(
+        StoredMessage, on_delete=models.PROTECT, db_index=False, related_name="queued"
+    )
     key = models.UUIDField()
     due_at = models.DateTimeField()
     attempts = models.PositiveSmallIntegerField(default=0)
-    state = models.CharField(max_length=10, choices=DeliveryState, default=DeliveryState.WAITING)
+    status = models.CharField(
+        max_length=11, choices=QueuedMessageStatus, default=QueuedMessageStatus.PENDING
+    )
     last_error = models.TextField(blank=True)
-    decision = models.TextField(blank=True, help_text="Who replayed or discarded the dead letter, when, and why.")
+    resolution_log = models.TextField(
+        blank=True, help_text="Each replay and discard: actor, time and reason."
+    )
 
-    objects = DeliveryQuerySet.as_manager()
+    objects = QueuedMessageQuerySet.as_manager()
 
     class Meta:
-        verbose_name_plural = "deliveries"
         constraints = [
-            models.UniqueConstraint(fields=["message", "consumer"], name="a_consumer_gets_a_message_once"),
+            models.UniqueConstraint(
+                fields=["message", "consumer"], name="queued_message_unique_consumer"
+            ),
         ]
         indexes = [
-            models.Index(fields=["consumer", "id"], name="delivery_to_take", condition=Q(state=DeliveryState.WAITING)),
+            models.Index(
+                fields=["consumer", "id"],
+                name="queued_message_pending_idx",
+                condition=Q(status=QueuedMessageStatus.PENDING),
+            ),
             models.Index(
                 fields=["consumer", "key"],
-                name="delivery_that_holds_its_key",
-                condition=Q(state=DeliveryState.DEAD) | Q(state=DeliveryState.WAITING, attempts__gt=0),
+                name="queued_message_blocking_idx",
+                condition=Q(status=QueuedMessageStatus.DEAD_LETTER)
+                | Q(status=QueuedMessageStatus.PENDING, attempts__gt=0),
             ),
         ]
 
@@ -80,10 +108,12 @@ class Delivery(models.Model):
 
 
 class Consumer(models.Model):
-    """The lock of one consumer, and its memory of drains that a crash cut off."""
+    """The lock of one consumer, and the number of its batches that a crash cut off."""
 
     name = models.CharField(max_length=50, primary_key=True)
-    unfinished = models.PositiveSmallIntegerField(default=0, help_text="Batches begun in a row and not finished.")
+    unfinished_batches = models.PositiveSmallIntegerField(
+        default=0, help_text="Batches in a row that began and did not finish."
+    )
 
     def __str__(self) -> str:
         return self.name

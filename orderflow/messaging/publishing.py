@@ -1,4 +1,4 @@
-"""Says something to other contexts, in the transaction that makes it true."""
+"""Publish messages in the transaction that makes them true."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,18 @@ from django.db import transaction
 from django.utils import timezone
 
 from orderflow.messaging.messages import Message, to_payload, type_name
-from orderflow.messaging.models import Delivery, StoredMessage
-from orderflow.messaging.signals import messages_committed
+from orderflow.messaging.models import QueuedMessage, StoredMessage
+from orderflow.messaging.signals import messages_available
 from orderflow.messaging.subscriptions import consumers_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outgoing:
-    """A message to publish. `caused_by`: the id of the message it answers. `countdown`: a timer, in seconds."""
+class OutgoingMessage:
+    """A message to publish.
+
+    `caused_by`: id of the message that caused it. `countdown`: seconds until it is due; more than
+    0 makes it a scheduled message.
+    """
 
     message: Message
     caused_by: int | None = None
@@ -24,14 +28,17 @@ class Outgoing:
 
 class PublishedOutsideTransaction(RuntimeError):
     def __init__(self) -> None:
-        super().__init__("publish() belongs into the transaction that makes the messages true: call it inside atomic().")
+        super().__init__(
+            "publish() was called outside a transaction. Call it inside atomic(), in the "
+            "transaction that makes the messages true."
+        )
 
 
-def publish(outgoing: Sequence[Outgoing]) -> list[int]:
-    """Store messages, in this order, with a delivery for each consumer; wake the consumers after the commit.
+def publish(outgoing: Sequence[OutgoingMessage]) -> list[int]:
+    """Store messages in this order, queue them for their consumers, and return their ids.
 
-    Call it once the row that the messages are about is locked (or new): only then is the order of ids the order of commits
-    within a key. Returns the ids of the stored messages.
+    The consumers are woken after the commit. Call it when the row that the messages are about is
+    locked or new: only then the order of the ids is the order of the commits within a key.
     """
     if not transaction.get_connection().in_atomic_block:
         raise PublishedOutsideTransaction()
@@ -48,19 +55,22 @@ def publish(outgoing: Sequence[Outgoing]) -> list[int]:
         )
         for each in outgoing
     )
-    deliveries = []
-    alarms = set()
+    queued = []
+    wakeups = set()
     for each, row in zip(outgoing, stored, strict=True):
         due_at = now + timedelta(seconds=each.countdown)
         for consumer in consumers_of(type(each.message)):
-            deliveries.append(Delivery(consumer=consumer, message=row, key=row.key, due_at=due_at))
-            alarms.add((consumer, each.countdown))
-    Delivery.objects.bulk_create(deliveries)
-    # Registered by each call, not once a transaction: a rolled back savepoint takes its registrations along.
-    transaction.on_commit(lambda: _announce(alarms), robust=True)
+            queued.append(
+                QueuedMessage(consumer=consumer, message=row, key=row.key, due_at=due_at)
+            )
+            wakeups.add((consumer, each.countdown))
+    QueuedMessage.objects.bulk_create(queued)
+    # Registered by each call, not once for each transaction: rolling back a savepoint removes the
+    # callbacks that were registered in it.
+    transaction.on_commit(lambda: _send_signals(wakeups), robust=True)
     return [row.pk for row in stored]
 
 
-def _announce(alarms: set[tuple[str, float]]) -> None:
-    for consumer, countdown in sorted(alarms):
-        messages_committed.send(sender=None, consumer=consumer, countdown=countdown)
+def _send_signals(wakeups: set[tuple[str, float]]) -> None:
+    for consumer, countdown in sorted(wakeups):
+        messages_available.send(sender=None, consumer=consumer, countdown=countdown)

@@ -2,6 +2,6 @@
 
 from django.dispatch import Signal
 
-# Sent after the commit of a transaction that published, and by the sweep.
-# Arguments: consumer (str), countdown (seconds until there is something to take, float).
-messages_committed = Signal()
+# Sent after a transaction that published has committed, by the sweep, and after a replay.
+# Arguments: consumer (str), countdown (float, seconds until a message is due).
+messages_available = Signal()

@@ -1,46 +1,40 @@
-"""Who gets which messages. Each context says so for itself when the project starts (`apps.py`)."""
+"""Which consumer receives which messages. Each context subscribes in its `apps.py`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from orderflow.messaging.messages import Message, Received
+from orderflow.messaging.messages import Message, ReceivedMessage
 
-Handler = Callable[[Sequence[Received]], None]
+Handler = Callable[[Sequence[ReceivedMessage]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """`to` are types of messages, or what several have in common: `Event` is every event that there is.
+    """A consumer, its message types and its handler.
 
-    `handle` gets a batch in the order of publication, inside a transaction; if it raises, none of its effects stay.
-    `outside` is for work outside the database, such as HTTP: one message at a time, at least once, never in a transaction.
+    `to`: message types, or base classes such as `Event` for all events. `handle` receives a batch
+    in order of publication, inside a transaction; if it raises, no effect remains. A handler that
+    is not `transactional` calls outside systems: it receives one message at a time, outside a
+    transaction, at least once.
     """
 
     consumer: str
     to: tuple[type[Message], ...]
     handle: Handler
-    outside: bool = False
+    transactional: bool = True
 
 
 _subscriptions: dict[str, Subscription] = {}
+_key_labels: list[Callable[[UUID], str | None]] = []
 
 
-def subscribe(consumer: str, *, to: Sequence[type[Message]], handle: Handler, outside: bool = False) -> None:
-    _subscriptions[consumer] = Subscription(consumer=consumer, to=tuple(to), handle=handle, outside=outside)
-
-
-_namers: list[Callable[[UUID], str | None]] = []
-
-
-def name_keys(namer: Callable[[UUID], str | None]) -> None:
-    """`namer` says what people call the thing with this key, such as a sales order's reference; for logs."""
-    _namers.append(namer)
-
-
-def name_of(key: UUID) -> str:
-    """What people call it; its key, where nobody has a name for it."""
-    return next((name for namer in _namers if (name := namer(key))), str(key))
+def subscribe(
+    consumer: str, *, to: Sequence[type[Message]], handle: Handler, transactional: bool = True
+) -> None:
+    _subscriptions[consumer] = Subscription(
+        consumer=consumer, to=tuple(to), handle=handle, transactional=transactional
+    )
 
 
 def subscription_of(consumer: str) -> Subscription:
@@ -53,3 +47,13 @@ def subscriptions() -> list[Subscription]:
 
 def consumers_of(message_type: type[Message]) -> list[str]:
     return [each.consumer for each in _subscriptions.values() if issubclass(message_type, each.to)]
+
+
+def register_key_label(label: Callable[[UUID], str | None]) -> None:
+    """Register a function that returns a readable name for a key, such as a reference, or None."""
+    _key_labels.append(label)
+
+
+def label_for_key(key: UUID) -> str:
+    """Return the readable name of a key for logs; the key itself if there is none."""
+    return next((text for label in _key_labels if (text := label(key))), str(key))

@@ -1,15 +1,18 @@
-"""Beat's door: finds who has something to take and was not woken."""
+"""The Celery task of the kernel: the sweep."""
 
 from celery import shared_task
 
-from orderflow.messaging.consuming import has_something_to_take
-from orderflow.messaging.signals import messages_committed
+from orderflow.messaging.queries import has_due_messages
+from orderflow.messaging.signals import messages_available
 from orderflow.messaging.subscriptions import subscriptions
 
 
 @shared_task(name="messaging.sweep")
 def sweep() -> None:
-    """Wake every consumer that has something to take: the guarantee, where the signal after the commit is only speed."""
+    """Wake every consumer that has due messages. Beat starts this task.
+
+    The sweep guarantees that messages are handled; the signal after a commit only makes it fast.
+    """
     for subscription in subscriptions():
-        if has_something_to_take(subscription.consumer):
-            messages_committed.send(sender=None, consumer=subscription.consumer, countdown=0.0)
+        if has_due_messages(subscription.consumer):
+            messages_available.send(sender=None, consumer=subscription.consumer, countdown=0.0)

@@ -1,34 +1,54 @@
-"""The groups of people who work with Orderflow, with exactly the permissions that their work needs."""
+"""Create the groups: one for each role, with the permissions that its work needs."""
 
 from django.contrib.auth.management import create_permissions
 from django.db import migrations
 
 CATALOG = ["catalog.view_product"]
-SHELVES = [f"stock.view_{model}" for model in ("balance", "reservation", "reservationline")]
-LEDGER = [f"stock.view_{model}" for model in ("stockmovement", "stockadjustment", "receiptreversal")]
+STOCK = [f"stock.view_{model}" for model in ("stocklevel", "reservation", "reservationline")]
+LEDGER = [
+    f"stock.view_{model}" for model in ("stockmovement", "stockadjustment", "receiptreversal")
+]
 SALES_ORDERS = [
     f"sales.view_{model}"
-    for model in ("salesorder", "salesorderline", "orderstatus", "orderstatuschange", "orderpurchase", "orderpurchaseline")
+    for model in (
+        "salesorder",
+        "salesorderline",
+        "orderstatus",
+        "orderstatuschange",
+        "linkedpurchaseorder",
+        "linkedpurchaseorderline",
+    )
 ]
 PURCHASE_ORDERS = [
     f"purchase.view_{model}"
     for model in (
         "purchaseorder",
         "purchaseorderline",
-        "purchaseorderchange",
+        "purchaseorderhistoryentry",
         "receipt",
         "receiptline",
-        "remotereceipt",
-        "remotereceiptline",
+        "externalreceipt",
+        "externalreceiptline",
     )
 ]
-MESSAGES = ["messaging.view_storedmessage", "messaging.view_delivery", "messaging.view_consumer", "feed.view_feedentry"]
+MESSAGES = [
+    "messaging.view_storedmessage",
+    "messaging.view_queuedmessage",
+    "messaging.view_consumer",
+    "feed.view_feedentry",
+]
 
 GROUPS = {
-    "sales": [*CATALOG, *SHELVES, *SALES_ORDERS, "sales.add_salesorder", "sales.change_salesorder"],
+    "sales": [
+        *CATALOG,
+        *STOCK,
+        *SALES_ORDERS,
+        "sales.add_salesorder",
+        "sales.change_salesorder",
+    ],
     "warehouse": [
         *CATALOG,
-        *SHELVES,
+        *STOCK,
         *LEDGER,
         *SALES_ORDERS,
         *PURCHASE_ORDERS,
@@ -39,30 +59,32 @@ GROUPS = {
     ],
     "purchasing": [
         *CATALOG,
-        *SHELVES,
+        *STOCK,
         *PURCHASE_ORDERS,
         "catalog.add_product",
         "purchase.add_purchaseorder",
         "purchase.change_purchaseorder",
     ],
-    "auditor": [*CATALOG, *SHELVES, *LEDGER, *SALES_ORDERS, *PURCHASE_ORDERS, *MESSAGES],
+    "audit": [*CATALOG, *STOCK, *LEDGER, *SALES_ORDERS, *PURCHASE_ORDERS, *MESSAGES],
 }
 
 
 def create_groups(apps, schema_editor):
-    """Add what is missing: a group that somebody made before keeps what it may."""
-    _create_the_permissions_that_django_creates_only_after_all_migrations(apps)
+    """Add missing groups and permissions; an existing group keeps its other permissions."""
+    _create_all_permissions(apps)
     permissions = apps.get_model("auth", "Permission").objects.select_related("content_type")
     by_name = {f"{each.content_type.app_label}.{each.codename}": each for each in permissions}
-    for name, needed in GROUPS.items():
+    for name, required in GROUPS.items():
         group, _ = apps.get_model("auth", "Group").objects.get_or_create(name=name)
-        group.permissions.add(*(by_name[each] for each in needed))
+        group.permissions.add(*(by_name[each] for each in required))
 
 
-def _create_the_permissions_that_django_creates_only_after_all_migrations(apps):
+def _create_all_permissions(apps):
+    """Create the permissions now; Django creates them only after the last migration."""
     for config in apps.get_app_configs():
         before = getattr(config, "models_module", None)
-        config.models_module = True  # else nothing is created: historical apps have no such module
+        # Historical apps have no models module, and nothing is created without one.
+        config.models_module = True
         create_permissions(config, apps=apps, verbosity=0)
         config.models_module = before
 

@@ -1,4 +1,4 @@
-"""The admin of Purchase."""
+"""The admin pages of Purchase."""
 
 from purchase.admin import orders, receipts
 

@@ -1,4 +1,4 @@
-"""Purchase orders, their lines, and what was decided about them."""
+"""The admin pages of purchase orders. Services create, receive, cancel and close them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,121 +9,164 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from orderflow.admin_tools.adding import AddedByService, OnceForm
-from orderflow.admin_tools.asking import AskingAdmin
-from orderflow.admin_tools.links import ids_called, linked, list_link, side_by_side, to_the_second, where_true
-from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
-from orderflow.catalog.admin import QuantityLines, link_products
-from purchase.admin.questions import CancelPurchaseOrders, CloseShort, Day, ExpectGoods, ReceiveAll, ReceivePart
+from orderflow.admin_tools.actions import ActionAdmin
+from orderflow.admin_tools.links import (
+    flag_column,
+    inline_list,
+    link_column,
+    list_link,
+    register_id_link,
+    time_column,
+)
+from orderflow.admin_tools.read_only import ReadOnlyAdmin, ReadOnlyInline
+from orderflow.admin_tools.service_forms import IdempotentForm, ServiceAddAdmin
+from orderflow.catalog.admin import QuantityLines, register_product_link
+from purchase.admin.actions import (
+    CancelPurchaseOrders,
+    CloseShort,
+    ExpectedDateField,
+    ReceiveAll,
+    ReceivePartially,
+    Reschedule,
+)
 from purchase.contract import PeggedQuantity
 from purchase.models import (
     PurchaseOrder,
-    PurchaseOrderChange,
+    PurchaseOrderHistoryEntry,
     PurchaseOrderLine,
     Receipt,
 )
 from purchase.services import (
-    Arrival,
-    NewPurchaseOrder,
+    PurchaseOrderDraft,
+    ReceiptDraft,
     create_purchase_orders,
     receive_goods,
 )
 
-ids_called("purchase_order_id", have_page="purchase.purchaseorder")
-ids_called("receipt_id", have_page="purchase.receipt")
-ids_called("bought_for", have_page="stock.reservation")
-link_products(lambda product_id: list_link("purchase.purchaseorderline", "purchase order lines", product=product_id))
+register_id_link("purchase_order_id", model="purchase.purchaseorder")
+register_id_link("receipt_id", model="purchase.receipt")
+register_id_link("pegged_to", model="stock.reservation")
+register_product_link(
+    lambda product_id: list_link(
+        "purchase.purchaseorderline", "Purchase order lines", product=product_id
+    )
+)
 
 
 class PurchaseOrderLineInline(QuantityLines[PurchaseOrderLine, PurchaseOrder]):
     model = PurchaseOrderLine
     fields = ["product", "quantity", "received", "peg"]
 
-    peg = linked("bought_for", to="stock.reservation", title="bought for")
+    peg = link_column("pegged_to", model="stock.reservation")
 
 
 class ReceiptInline(ReadOnlyInline[Receipt, PurchaseOrder]):
     model = Receipt
-    fields = ["at", "by", "reason"]
+    fields = ["created_at", "actor", "reason"]
     select_related = ["order"]
 
 
-class PurchaseOrderChangeInline(ReadOnlyInline[PurchaseOrderChange, PurchaseOrder]):
-    model = PurchaseOrderChange
-    verbose_name_plural = "what was decided about it"
-    fields = ["when", "what", "message", "by", "reason"]
+class PurchaseOrderHistoryEntryInline(ReadOnlyInline[PurchaseOrderHistoryEntry, PurchaseOrder]):
+    model = PurchaseOrderHistoryEntry
+    verbose_name_plural = "history"
+    fields = ["created", "description", "message", "actor", "reason"]
 
-    when = to_the_second("at")
-    message = linked("message_id", to="messaging.storedmessage")
+    created = time_column("created_at")
+    message = link_column("message_id", model="messaging.storedmessage")
 
 
-class PurchaseOrderForm(OnceForm[PurchaseOrder]):
-    reference = forms.CharField(required=False, max_length=100, help_text="Made up where it is left empty.")
-    expected_at = Day(required=False, help_text="After the usual lead time where it is left empty.")
+class PurchaseOrderForm(IdempotentForm[PurchaseOrder]):
+    reference = forms.CharField(
+        required=False, max_length=100, help_text="Leave empty to generate one."
+    )
+    expected_at = ExpectedDateField(
+        required=False, help_text="If empty, the default lead time is used."
+    )
 
 
 @admin.register(PurchaseOrder)
-class PurchaseOrderAdmin(AskingAdmin[PurchaseOrder], AddedByService[PurchaseOrder]):
-    list_display = ["reference", "status", "ordered_at", "expected_at", "late"]
+class PurchaseOrderAdmin(ActionAdmin[PurchaseOrder], ServiceAddAdmin[PurchaseOrder]):
+    list_display = ["reference", "status", "ordered_at", "expected_at", "overdue_flag"]
     list_filter = ["status", "overdue"]
     ordering = ["-ordered_at"]
     search_fields = ["reference"]
     search_ids = ["id"]
-    fields = ["reference", "status", "ordered_at", "expected_at", "late", "by", "elsewhere", "id", "see_also"]
-    inlines = [PurchaseOrderLineInline, ReceiptInline, PurchaseOrderChangeInline]
+    fields = [
+        "reference",
+        "status",
+        "ordered_at",
+        "expected_at",
+        "overdue_flag",
+        "actor",
+        "external",
+        "id",
+        "related",
+    ]
+    inlines = [PurchaseOrderLineInline, ReceiptInline, PurchaseOrderHistoryEntryInline]
     add_form = PurchaseOrderForm
     add_fields = ["new_id", "reference", "expected_at"]
     add_inlines = [PurchaseOrderLineInline]
     actions = ["receive", "cancel", "close_short"]
-    questions = {
+    action_forms = {
         "receive_all": ReceiveAll,
-        "receive_part": ReceivePart,
-        "expect": ExpectGoods,
+        "receive_partially": ReceivePartially,
+        "reschedule": Reschedule,
         "cancel": CancelPurchaseOrders,
         "close_short": CloseShort,
     }
 
-    late = where_true("overdue")
+    overdue_flag = flag_column("overdue")
 
-    def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> PurchaseOrder:
-        order = NewPurchaseOrder(
+    def create(
+        self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]
+    ) -> PurchaseOrder:
+        draft = PurchaseOrderDraft(
             id=given["new_id"],
             reference=given["reference"],
             expected_at=given["expected_at"],
-            lines=[PeggedQuantity(product_id=line.product_id, quantity=line.quantity) for line in lines],
+            lines=[
+                PeggedQuantity(product_id=line.product_id, quantity=line.quantity)
+                for line in lines
+            ],
         )
-        return create_purchase_orders([order], by=request.user.get_username())[0]
+        return create_purchase_orders([draft], actor=request.user.get_username())[0]
 
     def has_receive_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("purchase.receive_purchaseorder")
 
-    @admin.action(description="Receive all that is outstanding", permissions=["receive"])
-    def receive(self, request: HttpRequest, orders: QuerySet[PurchaseOrder]) -> None:
-        chosen, by = list(orders), request.user.get_username()
-        self.carry_out(
+    @admin.action(description=ReceiveAll.label, permissions=["receive"])
+    def receive(self, request: HttpRequest, selected: QuerySet[PurchaseOrder]) -> None:
+        orders, actor = list(selected), request.user.get_username()
+        drafts = [ReceiptDraft(purchase_order_id=order.pk) for order in orders]
+        self.run_service(
             request,
-            chosen,
-            lambda: receive_goods([Arrival(purchase_order_id=order.pk) for order in chosen], by=by),
-            done="Received all of",
-            log="Received all that was outstanding.",
+            orders,
+            lambda: receive_goods(drafts, actor=actor),
+            success_verb=ReceiveAll.success_verb,
+            log_entry=f"{ReceiveAll.log_entry}.",
         )
 
     @admin.action(description="Cancel", permissions=["act"])
-    def cancel(self, request: HttpRequest, orders: QuerySet[PurchaseOrder]) -> HttpResponse | None:
-        return self.ask_about(request, "cancel", orders)
+    def cancel(
+        self, request: HttpRequest, selected: QuerySet[PurchaseOrder]
+    ) -> HttpResponse | None:
+        return self.confirm(request, "cancel", selected)
 
-    @admin.action(description="Close short: the rest will not come", permissions=["act"])
-    def close_short(self, request: HttpRequest, orders: QuerySet[PurchaseOrder]) -> HttpResponse | None:
-        return self.ask_about(request, "close_short", orders)
+    @admin.action(description="Close short", permissions=["act"])
+    def close_short(
+        self, request: HttpRequest, selected: QuerySet[PurchaseOrder]
+    ) -> HttpResponse | None:
+        return self.confirm(request, "close_short", selected)
 
     @admin.display
-    def see_also(self, order: PurchaseOrder) -> SafeString:
-        return side_by_side(
+    def related(self, order: PurchaseOrder) -> SafeString:
+        linked = {"purchase_order_id": order.pk}
+        return inline_list(
             [
-                list_link("purchase.receipt", "receipts", order=order.pk),
-                list_link("sales.orderpurchase", "the sales order it is for", purchase_order_id=order.pk),
-                list_link("messaging.storedmessage", "messages", key=order.pk),
-                list_link("messaging.delivery", "messages on their way", key=order.pk),
+                list_link("purchase.receipt", "Receipts", order=order.pk),
+                list_link("sales.linkedpurchaseorder", "Sales order", **linked),
+                list_link("messaging.storedmessage", "Messages", key=order.pk),
+                list_link("messaging.queuedmessage", "Queued messages", key=order.pk),
             ]
         )
 
@@ -135,23 +178,32 @@ class PurchaseOrderLineAdmin(ReadOnlyAdmin[PurchaseOrderLine]):
     list_select_related = ["order", "product"]
     ordering = ["-id"]
     search_fields = ["order__reference", "product__sku", "product__name"]
-    search_ids = ["order", "product", "bought_for"]
+    search_ids = ["order", "product", "pegged_to"]
     fields = ["order", "product", "quantity", "received", "peg"]
 
-    order_link = linked("order")
-    product_link = linked("product")
-    peg = linked("bought_for", to="stock.reservation", title="bought for")
+    order_link = link_column("order")
+    product_link = link_column("product")
+    peg = link_column("pegged_to", model="stock.reservation")
 
 
-@admin.register(PurchaseOrderChange)
-class PurchaseOrderChangeAdmin(ReadOnlyAdmin[PurchaseOrderChange]):
-    list_display = ["id", "when", "order_link", "what", "by", "reason"]
+@admin.register(PurchaseOrderHistoryEntry)
+class PurchaseOrderHistoryEntryAdmin(ReadOnlyAdmin[PurchaseOrderHistoryEntry]):
+    list_display = ["id", "created", "order_link", "description", "actor", "reason"]
     list_select_related = ["order"]
     ordering = ["-id"]
-    search_fields = ["order__reference", "what", "by", "reason"]
+    search_fields = ["order__reference", "description", "actor", "reason"]
     search_ids = ["order"]
-    fields = ["order", "when", "from_status", "to_status", "what", "message", "by", "reason"]
+    fields = [
+        "order",
+        "created",
+        "from_status",
+        "to_status",
+        "description",
+        "message",
+        "actor",
+        "reason",
+    ]
 
-    when = to_the_second("at")
-    order_link = linked("order")
-    message = linked("message_id", to="messaging.storedmessage")
+    created = time_column("created_at")
+    order_link = link_column("order")
+    message = link_column("message_id", model="messaging.storedmessage")

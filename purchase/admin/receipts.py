@@ -1,47 +1,51 @@
-"""What arrived, and what another system says has arrived."""
+"""The admin pages of receipts and external receipts."""
 
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from orderflow.admin_tools.links import add_link, linked, list_link, side_by_side
-from orderflow.admin_tools.reading import ReadOnlyAdmin, ReadOnlyInline
+from orderflow.admin_tools.links import add_link, inline_list, link_column, list_link
+from orderflow.admin_tools.read_only import ReadOnlyAdmin, ReadOnlyInline
 from purchase.models import (
+    ExternalReceipt,
+    ExternalReceiptLine,
     Receipt,
     ReceiptLine,
-    RemoteReceipt,
-    RemoteReceiptLine,
 )
 
 
 class ReceiptLineInline(ReadOnlyInline[ReceiptLine, Receipt]):
     model = ReceiptLine
-    fields = ["line", "quantity", "reversed", "counted_wrongly"]
+    fields = ["line", "quantity", "reversed", "reverse"]
     select_related = ["line__product"]
 
     @admin.display
-    def counted_wrongly(self, row: ReceiptLine) -> SafeString:
-        return add_link("stock.receiptreversal", "reverse", product=row.line.product_id, receipt=row.receipt_id)
+    def reverse(self, row: ReceiptLine) -> SafeString:
+        initial = {"product": row.line.product_id, "receipt": row.receipt_id}
+        return add_link("stock.receiptreversal", "Reverse", **initial)
 
 
 @admin.register(Receipt)
 class ReceiptAdmin(ReadOnlyAdmin[Receipt]):
-    list_display = ["id", "order_link", "at", "by", "reason"]
+    list_display = ["id", "order_link", "created_at", "actor", "reason"]
     list_select_related = ["order"]
-    ordering = ["-at"]
-    search_fields = ["order__reference", "by", "reason"]
+    ordering = ["-created_at"]
+    search_fields = ["order__reference", "actor", "reason"]
     search_ids = ["id", "order"]
-    fields = ["id", "order", "at", "by", "reason", "see_also"]
+    fields = ["id", "order", "created_at", "actor", "reason", "related"]
     inlines = [ReceiptLineInline]
 
-    order_link = linked("order")
+    order_link = link_column("order")
 
     @admin.display
-    def see_also(self, receipt: Receipt) -> SafeString:
-        return side_by_side(
+    def related(self, receipt: Receipt) -> SafeString:
+        receipt_id = receipt.pk
+        return inline_list(
             [
-                list_link("stock.stockmovement", "stock movements", document=receipt.pk),
-                list_link("stock.receiptreversal", "reversals", corrects=receipt.pk),
-                add_link("stock.receiptreversal", "reverse what was counted wrongly", receipt=receipt.pk),
+                list_link("stock.stockmovement", "Stock movements", source_document_id=receipt_id),
+                list_link(
+                    "stock.receiptreversal", "Receipt reversals", reversed_receipt_id=receipt_id
+                ),
+                add_link("stock.receiptreversal", "Reverse this receipt", receipt=receipt_id),
             ]
         )
 
@@ -55,39 +59,47 @@ class ReceiptLineAdmin(ReadOnlyAdmin[ReceiptLine]):
     search_ids = ["receipt", "line__product"]
     fields = ["receipt", "line", "quantity", "reversed"]
 
-    receipt_link = linked("receipt")
-    line_link = linked("line")
+    receipt_link = link_column("receipt")
+    line_link = link_column("line")
 
 
-class RemoteReceiptLineInline(ReadOnlyInline[RemoteReceiptLine, RemoteReceipt]):
-    model = RemoteReceiptLine
+class ExternalReceiptLineInline(ReadOnlyInline[ExternalReceiptLine, ExternalReceipt]):
+    model = ExternalReceiptLine
     fields = ["product", "quantity"]
     select_related = ["product"]
 
 
-@admin.register(RemoteReceipt)
-class RemoteReceiptAdmin(ReadOnlyAdmin[RemoteReceipt]):
-    list_display = ["id", "order_link", "number", "complete", "booked", "at", "by"]
-    list_filter = ["booked"]
+@admin.register(ExternalReceipt)
+class ExternalReceiptAdmin(ReadOnlyAdmin[ExternalReceipt]):
+    list_display = [
+        "id",
+        "order_link",
+        "sequence_number",
+        "final",
+        "applied",
+        "created_at",
+        "actor",
+    ]
+    list_filter = ["applied"]
     list_select_related = ["order"]
     ordering = ["-id"]
-    search_fields = ["order__reference", "by"]
+    search_fields = ["order__reference", "actor"]
     search_ids = ["order", "receipt_id"]
-    fields = ["order", "number", "complete", "booked", "receipt", "at", "by"]
-    inlines = [RemoteReceiptLineInline]
+    fields = ["order", "sequence_number", "final", "applied", "receipt", "created_at", "actor"]
+    inlines = [ExternalReceiptLineInline]
 
-    order_link = linked("order")
-    receipt = linked("receipt_id", to="purchase.receipt", title="receipt")
+    order_link = link_column("order")
+    receipt = link_column("receipt_id", model="purchase.receipt")
 
 
-@admin.register(RemoteReceiptLine)
-class RemoteReceiptLineAdmin(ReadOnlyAdmin[RemoteReceiptLine]):
-    list_display = ["id", "told_link", "product_link", "quantity"]
-    list_select_related = ["remote_receipt__order", "product"]
+@admin.register(ExternalReceiptLine)
+class ExternalReceiptLineAdmin(ReadOnlyAdmin[ExternalReceiptLine]):
+    list_display = ["id", "external_receipt_link", "product_link", "quantity"]
+    list_select_related = ["external_receipt__order", "product"]
     ordering = ["-id"]
-    search_fields = ["remote_receipt__order__reference", "product__sku"]
-    search_ids = ["remote_receipt__id", "product"]
-    fields = ["remote_receipt", "product", "quantity"]
+    search_fields = ["external_receipt__order__reference", "product__sku"]
+    search_ids = ["external_receipt__id", "product"]
+    fields = ["external_receipt", "product", "quantity"]
 
-    told_link = linked("remote_receipt")
-    product_link = linked("product")
+    external_receipt_link = link_column("external_receipt")
+    product_link = link_column("product")

@@ -1,5 +1,5 @@
-"""The admin of Sales."""
+"""The admin pages of Sales."""
 
-from sales.admin import orders, processes
+from sales.admin import order_status, orders
 
-__all__ = ["orders", "processes"]
+__all__ = ["order_status", "orders"]

@@ -1,4 +1,4 @@
-"""Sales orders: placed, delivered, changed and cancelled, each by a service."""
+"""The admin pages of sales orders. Services place, deliver, change and cancel them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,30 +11,32 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from orderflow.admin_tools.adding import AddedByService, OnceForm
-from orderflow.admin_tools.asking import AskingAdmin
-from orderflow.admin_tools.explaining import explanation
+from orderflow.admin_tools.actions import ActionAdmin
+from orderflow.admin_tools.explanations import explanation
 from orderflow.admin_tools.links import (
-    ids_called,
-    linked,
+    flag_column,
+    format_time,
+    inline_list,
+    link_column,
     list_link,
-    moment,
-    one_below_the_other,
     page_link,
-    side_by_side,
-    where_true,
+    register_id_link,
+    stacked_list,
 )
-from orderflow.admin_tools.reading import ReadOnlyAdmin
-from orderflow.catalog.admin import QuantityLines, link_products, quantities
+from orderflow.admin_tools.read_only import ReadOnlyAdmin
+from orderflow.admin_tools.service_forms import IdempotentForm, ServiceAddAdmin
+from orderflow.catalog.admin import QuantityLines, quantities, register_product_link
 from orderflow.messaging.queries import types_of
-from sales.admin.processes import change_of_state
-from sales.admin.questions import CancelOrders, ChangeLines, DeliverOrders, TryAgain
+from sales.admin.actions import CancelOrders, ChangeLines, DeliverOrders, RetryReservations
+from sales.admin.order_status import status_change
 from sales.models import OrderStatusChange, SalesOrder, SalesOrderLine
-from sales.services import NewOrder, deliver_orders, place_orders
+from sales.services import SalesOrderDraft, deliver_orders, place_orders
 
-ids_called("sales_order_id", have_page="sales.salesorder")
-ids_called("requester_id", have_page="sales.salesorder")  # who has Purchase order something is a sales order
-link_products(lambda product_id: list_link("sales.salesorderline", "sales order lines", product=product_id))
+register_id_link("sales_order_id", model="sales.salesorder")
+register_id_link("requester_id", model="sales.salesorder")  # only sales orders request purchases
+register_product_link(
+    lambda product_id: list_link("sales.salesorderline", "Sales order lines", product=product_id)
+)
 
 
 class SalesOrderLineInline(QuantityLines[SalesOrderLine, SalesOrder]):
@@ -42,138 +44,166 @@ class SalesOrderLineInline(QuantityLines[SalesOrderLine, SalesOrder]):
     fields = ["product", "quantity"]
 
 
-class SalesOrderForm(OnceForm[SalesOrder]):
-    reference = forms.CharField(required=False, max_length=100, help_text="Made up where it is left empty.")
+class SalesOrderForm(IdempotentForm[SalesOrder]):
+    reference = forms.CharField(
+        required=False, max_length=100, help_text="Leave empty to generate one."
+    )
 
 
 @admin.register(SalesOrder)
-class SalesOrderAdmin(AskingAdmin[SalesOrder], AddedByService[SalesOrder]):
+class SalesOrderAdmin(ActionAdmin[SalesOrder], ServiceAddAdmin[SalesOrder]):
     list_display = [
         "reference",
         "customer",
         "priority",
-        "delivery",
-        "state",
+        "delivery_mode",
+        "status",
         "needs_attention",
         "overdue",
-        "waits_for",
+        "awaited_purchase_order",
         "placed_at",
         "revision",
     ]
-    list_filter = ["status__state", "status__needs_attention", "status__overdue", "delivery"]
-    list_select_related = ["status"]
+    list_filter = [
+        "order_status__status",
+        "order_status__needs_attention",
+        "order_status__overdue",
+        "delivery_mode",
+    ]
+    list_select_related = ["order_status"]
     date_hierarchy = "placed_at"
     ordering = ["-placed_at"]
     search_fields = ["reference", "customer"]
-    search_ids = ["id", "status__purchases__purchase_order_id"]
+    search_ids = ["id", "order_status__linked_purchase_orders__purchase_order_id"]
     fields = [
         "reference",
         "customer",
         "priority",
-        "delivery",
+        "delivery_mode",
         "placed_at",
         "id",
         "revision",
-        "state",
+        "status",
         "needs_attention",
         "overdue",
-        "why_it_waits",
-        "waits_for",
-        "purchases",
+        "blocked_by",
+        "awaited_purchase_order",
+        "linked_purchase_orders",
         "history",
-        "see_also",
+        "related",
     ]
     inlines = [SalesOrderLineInline]
     add_form = SalesOrderForm
-    add_fields = ["new_id", "reference", "customer", "priority", "delivery"]
+    add_fields = ["new_id", "reference", "customer", "priority", "delivery_mode"]
     add_inlines = [SalesOrderLineInline]
-    actions = ["deliver", "cancel", "try_again"]
-    questions = {"deliver": DeliverOrders, "cancel": CancelOrders, "change_lines": ChangeLines, "try_again": TryAgain}
+    actions = ["deliver", "cancel", "retry"]
+    action_forms = {
+        "deliver": DeliverOrders,
+        "cancel": CancelOrders,
+        "change_lines": ChangeLines,
+        "retry": RetryReservations,
+    }
 
-    def create(self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]) -> SalesOrder:
-        order = NewOrder(
+    needs_attention = flag_column("order_status__needs_attention")
+    overdue = flag_column("order_status__overdue")
+    awaited_purchase_order = link_column(
+        "order_status__purchase_order_id",
+        model="purchase.purchaseorder",
+        title="awaited purchase order",
+    )
+
+    def create(
+        self, request: HttpRequest, given: dict[str, Any], lines: Sequence[Any]
+    ) -> SalesOrder:
+        draft = SalesOrderDraft(
             id=given["new_id"],
             reference=given["reference"],
             customer=given["customer"],
             priority=given["priority"],
-            delivery=given["delivery"],
+            delivery_mode=given["delivery_mode"],
             lines=quantities(lines),
         )
-        return place_orders([order], by=request.user.get_username())[0]
+        return place_orders([draft], actor=request.user.get_username())[0]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, str | list[str]]:
-        return {"delivery": settings.ORDERFLOW_DELIVERY, **super().get_changeform_initial_data(request)}
+        return {
+            "delivery_mode": settings.ORDERFLOW_DELIVERY_MODE,
+            **super().get_changeform_initial_data(request),
+        }
 
     def has_deliver_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("sales.deliver_salesorder")
 
     @admin.action(description="Deliver", permissions=["deliver"])
-    def deliver(self, request: HttpRequest, orders: QuerySet[SalesOrder]) -> None:
-        chosen, by = list(orders), request.user.get_username()
-        self.carry_out(
+    def deliver(self, request: HttpRequest, selected: QuerySet[SalesOrder]) -> None:
+        orders, actor = list(selected), request.user.get_username()
+        self.run_service(
             request,
-            chosen,
-            lambda: deliver_orders([order.pk for order in chosen], by=by),
-            done="Delivered",
-            log="Delivered.",
+            orders,
+            lambda: deliver_orders([order.pk for order in orders], actor=actor),
+            success_verb="Delivered",
+            log_entry="Delivered.",
         )
 
     @admin.action(description="Cancel", permissions=["act"])
-    def cancel(self, request: HttpRequest, orders: QuerySet[SalesOrder]) -> HttpResponse | None:
-        return self.ask_about(request, "cancel", orders)
+    def cancel(self, request: HttpRequest, selected: QuerySet[SalesOrder]) -> HttpResponse | None:
+        return self.confirm(request, "cancel", selected)
 
-    @admin.action(description="Try again", permissions=["act"])
-    def try_again(self, request: HttpRequest, orders: QuerySet[SalesOrder]) -> HttpResponse | None:
-        return self.ask_about(request, "try_again", orders)
+    @admin.action(description="Retry reservation", permissions=["act"])
+    def retry(self, request: HttpRequest, selected: QuerySet[SalesOrder]) -> HttpResponse | None:
+        return self.confirm(request, "retry", selected)
 
-    @admin.display(ordering="status__state")
-    def state(self, order: SalesOrder) -> str:
-        return order.status.get_state_display()
+    @admin.display(ordering="order_status__status")
+    def status(self, order: SalesOrder) -> str:
+        return order.status.text
 
-    @admin.display(ordering="status__revision")
+    @admin.display(ordering="order_status__revision")
     def revision(self, order: SalesOrder) -> int:
-        return order.status.revision
+        return order.order_status.revision
 
-    needs_attention = where_true("status__needs_attention")
-    overdue = where_true("status__overdue")
-
-    waits_for = linked("status__purchase_order_id", to="purchase.purchaseorder", title="purchase order it waits for")
-
-    @admin.display(description="it waits for")
-    def why_it_waits(self, order: SalesOrder) -> SafeString:
+    @admin.display
+    def blocked_by(self, order: SalesOrder) -> SafeString:
         return explanation("sales.salesorder", order.pk)
 
-    @admin.display(description="purchase orders made for it")
-    def purchases(self, order: SalesOrder) -> SafeString:
-        own = order.status.purchases.order_by("ordered_at")
-        links = [page_link("purchase.purchaseorder", purchase.purchase_order_id) for purchase in own]
-        return one_below_the_other(links or [self.get_empty_value_display()])
+    @admin.display
+    def linked_purchase_orders(self, order: SalesOrder) -> SafeString:
+        linked = order.order_status.linked_purchase_orders.order_by("ordered_at")
+        links = [page_link("purchase.purchaseorder", each.purchase_order_id) for each in linked]
+        return stacked_list(links or [self.get_empty_value_display()])
 
     @admin.display
     def history(self, order: SalesOrder) -> SafeString:
-        changes = list(order.status.changes.all())
+        changes = list(order.order_status.changes.all())
         types = types_of([change.message_id for change in changes if change.message_id])
-        return one_below_the_other(_in_words(change, types) for change in changes)
+        return stacked_list(_history_line(change, types) for change in changes)
 
     @admin.display
-    def see_also(self, order: SalesOrder) -> SafeString:
-        return side_by_side(
+    def related(self, order: SalesOrder) -> SafeString:
+        return inline_list(
             [
-                page_link("sales.orderstatus", order.pk, "process"),
-                page_link("stock.reservation", order.pk, "reservation"),
-                list_link("stock.stockmovement", "stock movements", document=order.pk),
-                list_link("messaging.storedmessage", "messages", key=order.pk),
-                list_link("messaging.delivery", "messages on their way", key=order.pk),
+                page_link("sales.orderstatus", order.pk, "Order status"),
+                page_link("stock.reservation", order.pk, "Reservation"),
+                list_link("stock.stockmovement", "Stock movements", source_document_id=order.pk),
+                list_link("messaging.storedmessage", "Messages", key=order.pk),
+                list_link("messaging.queuedmessage", "Queued messages", key=order.pk),
             ]
         )
 
 
-def _in_words(change: OrderStatusChange, types: Mapping[int, str]) -> SafeString:
+def _history_line(change: OrderStatusChange, types: Mapping[int, str]) -> SafeString:
+    """Return time, status change, message type, actor and reason. `types`: by message id."""
     message = ""
     if change.message_id:
-        message = page_link("messaging.storedmessage", change.message_id, types.get(change.message_id, "message"))
-    why = f"– {change.reason}" if change.reason else ""
-    return format_html("{} {} {} {} {}", moment(change.at), change_of_state(None, change), message, change.by, why)
+        message_type = types.get(change.message_id, "message")
+        message = page_link("messaging.storedmessage", change.message_id, message_type)
+    return format_html(
+        "{} {} {} {} {}",
+        format_time(change.created_at),
+        status_change(None, change),
+        message,
+        change.actor,
+        f"– {change.reason}" if change.reason else "",
+    )
 
 
 @admin.register(SalesOrderLine)
@@ -185,5 +215,5 @@ class SalesOrderLineAdmin(ReadOnlyAdmin[SalesOrderLine]):
     ordering = ["-id"]
     fields = ["order", "product", "quantity"]
 
-    order_link = linked("order")
-    product_link = linked("product")
+    order_link = link_column("order")
+    product_link = link_column("product")

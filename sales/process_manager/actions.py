@@ -1,19 +1,24 @@
-"""What a row of the table does. The first line of each docstring is its words in the table."""
+"""The actions of the transitions: pure functions that return the new process and the messages.
 
+The first line of a docstring is the text of the action in the documentation.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from orderflow.catalog.quantities import ProductQuantity
+from orderflow.core.errors import ConflictError
 from orderflow.messaging.messages import Message
 from purchase.contract import (
-    CancelPurchaseOrder,
     CreatePurchaseOrder,
     GoodsReceived,
     PeggedQuantity,
     PurchaseOrderCancelled,
     PurchaseOrderClosedShort,
-    PurchaseOrderExpected,
     PurchaseOrderOverdue,
+    PurchaseOrderRescheduled,
+    WithdrawPurchaseOrder,
 )
 from sales.contract import (
     SalesOrderCancelled,
@@ -23,263 +28,237 @@ from sales.contract import (
     SalesOrderNeedsAttention,
     SalesOrderOverdue,
 )
+from sales.process_manager.guards import uncovered_shortages
 from sales.process_manager.process import (
-    Cancel,
-    CancelPurchases,
     Change,
-    Decision,
-    Deliver,
     Facts,
-    LimitPassed,
-    NothingToTryAgain,
-    OrderCannotBeCancelled,
-    OrderCannotBeChanged,
-    OrderCannotBeDelivered,
-    OwnPurchase,
+    OpenPurchaseOrder,
     Process,
     RetryReservation,
-    TryAgain,
+    Status,
 )
-from stock.contract import MakeReservation, ReleaseReservation, ReservationRejected, ShipReservation
+from stock.contract import (
+    MakeReservation,
+    ReleaseReservation,
+    ReservationRejected,
+    ShipReservation,
+)
 
+
+class Effect(NamedTuple):
+    process: Process
+    messages: tuple[Message, ...] = ()
+
+
+Action = Callable[[Process, Any, Facts], Effect]
 Closing = GoodsReceived | PurchaseOrderCancelled | PurchaseOrderClosedShort
 
 
-def still_to_buy(process: Process, rejected: ReservationRejected) -> tuple[ProductQuantity, ...]:
-    """What is missing and not on order."""
-    on_order = process.on_order()
-    lacking = [(line.product_id, line.quantity - on_order[line.product_id]) for line in rejected.missing]
-    return tuple(ProductQuantity(product_id=product_id, quantity=quantity) for product_id, quantity in lacking if quantity > 0)
+def refuse(error: Callable[[str, Status], ConflictError]) -> Action:
+    """Return an action that raises `error` with the order's reference and status."""
+
+    def refuse_request(process: Process, request: Any, facts: Facts) -> Effect:
+        raise error(request.reference, process.status)
+
+    refuse_request.__doc__ = "rejected with status 409"
+    return refuse_request
 
 
-# -- asking Stock -----------------------------------------------------------------------------------------------------------
+def stay(reason: str) -> Action:
+    """Return an action that does nothing; `reason` says why the message is ignored."""
+    return _nothing(f"ignored: {reason}")
 
 
-def request_reservation(process: Process, created: SalesOrderCreated, facts: Facts) -> Decision:
-    """MakeReservation(request 1)"""
-    first = replace(process, request=1)
-    return Decision(process=first, messages=(_question(first, facts),))
+def no_message(reason: str) -> Action:
+    """Return an action that publishes nothing, for rows that only enter a status."""
+    return _nothing(f"none: {reason}")
 
 
-def ask_the_question(process: Process, retry: RetryReservation, facts: Facts) -> Decision:
+# -- reservation requests ------------------------------------------------------------------------
+
+
+def request_reservation(process: Process, created: SalesOrderCreated, facts: Facts) -> Effect:
+    """MakeReservation (request number 1)"""
+    first = replace(process, request_number=1)
+    return Effect(first, (_reservation_request(first, facts),))
+
+
+def send_reservation_request(process: Process, retry: RetryReservation, facts: Facts) -> Effect:
     """MakeReservation"""
-    return Decision(process=process, messages=(_question(process, facts),))
+    return Effect(process, (_reservation_request(process, facts),))
 
 
-def ask_again_later(process: Process, retry: RetryReservation, facts: Facts) -> Decision:
-    """RetryReservation, countdown doubled up to a limit"""
-    countdown = min(max(2 * retry.countdown, facts.first_countdown), facts.longest_countdown)
-    return Decision(process=process, messages=(replace(retry, countdown=countdown),))
+def schedule_retry(process: Process, message: object, facts: Facts) -> Effect:
+    """RetryReservation (request number + 1) after the countdown"""
+    return _retry(process, countdown=facts.retry_countdown)
 
 
-def retry_after_the_countdown(process: Process, closing: Closing, facts: Facts) -> Decision:
-    """marked; RetryReservation(request + 1) after the countdown"""
-    return _retry(_without(process, closing.purchase_order_id), countdown=facts.first_countdown)
+def retry_now(process: Process, message: object, facts: Facts) -> Effect:
+    """RetryReservation (request number + 1), due now"""
+    return _retry(process, countdown=0.0)
 
 
-# -- buying -----------------------------------------------------------------------------------------------------------------
+def postpone_retry(process: Process, retry: RetryReservation, facts: Facts) -> Effect:
+    """RetryReservation again, countdown doubled up to the maximum"""
+    doubled = max(2 * retry.countdown, facts.retry_countdown)
+    return Effect(process, (replace(retry, countdown=min(doubled, facts.retry_countdown_max)),))
 
 
-def buy_what_is_missing(process: Process, rejected: ReservationRejected, facts: Facts) -> Decision:
-    """new random purchase order id; CreatePurchaseOrder(what is missing and not on order, pegged)"""
-    lines = still_to_buy(process, rejected)
-    order = CreatePurchaseOrder(
+# -- purchases -----------------------------------------------------------------------------------
+
+
+def purchase_shortages(process: Process, rejected: ReservationRejected, facts: Facts) -> Effect:
+    """CreatePurchaseOrder (new random id; uncovered shortages, pegged); purchase count + 1"""
+    lines = uncovered_shortages(process, rejected)
+    command = CreatePurchaseOrder(
         purchase_order_id=facts.new_purchase_order_id,
         requester_id=process.sales_order_id,
         lines=tuple(
-            PeggedQuantity(product_id=line.product_id, quantity=line.quantity, bought_for=process.sales_order_id)
+            PeggedQuantity(
+                product_id=line.product_id,
+                quantity=line.quantity,
+                pegged_to=process.sales_order_id,
+            )
             for line in lines
         ),
     )
-    bought = OwnPurchase(purchase_order_id=order.purchase_order_id, lines=lines)
-    purchases = (*process.open_purchases, bought)
-    return Decision(process=replace(process, open_purchases=purchases, times_bought=process.times_bought + 1), messages=(order,))
+    purchased = OpenPurchaseOrder(purchase_order_id=command.purchase_order_id, lines=lines)
+    after = replace(
+        process,
+        open_purchase_orders=(*process.open_purchase_orders, purchased),
+        purchase_count=process.purchase_count + 1,
+    )
+    return Effect(after, (command,))
 
 
-def wait_for_what_is_on_order(process: Process, rejected: ReservationRejected, facts: Facts) -> Decision:
-    """nothing: it is on order"""
-    return Decision(process=process)
+def flag_needs_attention(process: Process, rejected: ReservationRejected, facts: Facts) -> Effect:
+    """needs attention; SalesOrderNeedsAttention"""
+    event = SalesOrderNeedsAttention(
+        sales_order_id=process.sales_order_id, shortages=uncovered_shortages(process, rejected)
+    )
+    return Effect(replace(process, needs_attention=True), (event,))
 
 
-def call_for_attention(process: Process, rejected: ReservationRejected, facts: Facts) -> Decision:
-    """needs attention: SalesOrderNeedsAttention, once"""
-    call = SalesOrderNeedsAttention(sales_order_id=process.sales_order_id, missing=still_to_buy(process, rejected))
-    return Decision(process=replace(process, needs_attention=True), messages=() if process.needs_attention else (call,))
+def reset_purchase_count(process: Process, message: object, facts: Facts) -> Effect:
+    """purchase count = 0"""
+    return Effect(replace(process, purchase_count=0))
 
 
-def leave_it_to_stock(process: Process, received: GoodsReceived, facts: Facts) -> Decision:
-    """nothing: Stock serves it"""
-    return Decision(process=process)
+def close_linked_order(process: Process, closing: Closing, facts: Facts) -> Effect:
+    """linked purchase order marked as closed"""
+    remaining = tuple(
+        order
+        for order in process.open_purchase_orders
+        if order.purchase_order_id != closing.purchase_order_id
+    )
+    return Effect(replace(process, open_purchase_orders=remaining))
 
 
-def mark_closed(process: Process, closing: Closing, facts: Facts) -> Decision:
-    """ignored: the goods serve who waits; marked"""
-    return Decision(process=_without(process, closing.purchase_order_id))
+def withdraw_purchase_orders(process: Process, message: object, facts: Facts) -> Effect:
+    """WithdrawPurchaseOrder for each open linked purchase order"""
+    commands = tuple(
+        WithdrawPurchaseOrder(
+            purchase_order_id=order.purchase_order_id, requester_id=process.sales_order_id
+        )
+        for order in process.open_purchase_orders
+    )
+    return Effect(process, commands)
 
 
-# -- ends -------------------------------------------------------------------------------------------------------------------
+# -- delivery, cancellation, change --------------------------------------------------------------
 
 
-def make_deliverable(process: Process, message: object, facts: Facts) -> Decision:
-    """a person may deliver it; purchase orders that are not needed may be cancelled (setting)"""
-    return Decision(process=process, messages=_cancel_purchases(process, facts, if_set_to=CancelPurchases.UNNEEDED))
-
-
-def deliver_at_once(process: Process, message: object, facts: Facts) -> Decision:
-    """SalesOrderDelivered, ShipReservation; purchase orders that are not needed may be cancelled (setting)"""
-    cancellations = _cancel_purchases(process, facts, if_set_to=CancelPurchases.UNNEEDED)
-    return Decision(process=process, messages=(*_delivery(process), *cancellations))
-
-
-def deliver(process: Process, asked: Deliver, facts: Facts) -> Decision:
+def deliver(process: Process, message: object, facts: Facts) -> Effect:
     """SalesOrderDelivered, ShipReservation"""
-    return Decision(process=process, messages=_delivery(process))
+    delivered = SalesOrderDelivered(sales_order_id=process.sales_order_id)
+    return Effect(process, (delivered, ShipReservation(reservation_id=process.sales_order_id)))
 
 
-def cancel(process: Process, asked: Cancel, facts: Facts) -> Decision:
-    """SalesOrderCancelled, ReleaseReservation; CancelPurchaseOrder for each own open purchase order (setting)"""
+def cancel(process: Process, message: object, facts: Facts) -> Effect:
+    """SalesOrderCancelled, ReleaseReservation"""
     cancelled = SalesOrderCancelled(sales_order_id=process.sales_order_id)
-    release = ReleaseReservation(reservation_id=process.sales_order_id)
-    cancellations = _cancel_purchases(process, facts, if_set_to=CancelPurchases.CANCELLED)
-    return Decision(process=process, messages=(cancelled, release, *cancellations))
+    return Effect(process, (cancelled, ReleaseReservation(reservation_id=process.sales_order_id)))
 
 
-def release_again(process: Process, message: object, facts: Facts) -> Decision:
-    """ReleaseReservation: a belt, the release is already behind it"""
-    return Decision(process=process, messages=(ReleaseReservation(reservation_id=process.sales_order_id),))
+def release_again(process: Process, message: object, facts: Facts) -> Effect:
+    """ReleaseReservation again, as a safeguard: Stock ignores a second one"""
+    return Effect(process, (ReleaseReservation(reservation_id=process.sales_order_id),))
 
 
-# -- what people decide -----------------------------------------------------------------------------------------------------
+def change(process: Process, request: Change, facts: Facts) -> Effect:
+    """revision + 1; SalesOrderChanged"""
+    changed = replace(process, revision=process.revision + 1)
+    event = SalesOrderChanged(
+        sales_order_id=changed.sales_order_id, revision=changed.revision, lines=request.lines
+    )
+    return Effect(changed, (event,))
 
 
-def change(process: Process, asked: Change, facts: Facts) -> Decision:
-    """revision + 1; SalesOrderChanged; RetryReservation(request + 1), due now"""
-    changed = replace(process, revision=process.revision + 1, times_bought=0)
-    news = SalesOrderChanged(sales_order_id=changed.sales_order_id, revision=changed.revision, lines=asked.lines)
-    retry = _retry(changed, countdown=0.0)
-    return replace(retry, messages=(news, *retry.messages))
+# -- overdue flag --------------------------------------------------------------------------------
 
 
-def try_again(process: Process, asked: TryAgain, facts: Facts) -> Decision:
-    """purchases are counted anew; RetryReservation(request + 1), due now"""
-    return _retry(replace(process, times_bought=0), countdown=0.0)
+def flag_overdue(process: Process, message: object, facts: Facts) -> Effect:
+    """overdue; SalesOrderOverdue"""
+    event = SalesOrderOverdue(sales_order_id=process.sales_order_id, status=process.status)
+    return Effect(replace(process, overdue=True), (event,))
 
 
-def mark_overdue(process: Process, passed: LimitPassed, facts: Facts) -> Decision:
-    """marked overdue; SalesOrderOverdue"""
-    return _overdue(process)
+def flag_linked_order_overdue(
+    process: Process, message: PurchaseOrderOverdue, facts: Facts
+) -> Effect:
+    """linked purchase order marked as overdue"""
+    return Effect(_with_overdue(process, message.purchase_order_id, overdue=True))
 
 
-def mark_late(process: Process, message: PurchaseOrderOverdue, facts: Facts) -> Decision:
-    """the goods are late: marked overdue; SalesOrderOverdue, unless it was said"""
-    late = _with_late(process, message.purchase_order_id, late=True)
-    return Decision(process=late) if late.overdue else _overdue(late)
+def clear_linked_order_overdue(
+    process: Process, message: PurchaseOrderRescheduled, facts: Facts
+) -> Effect:
+    """linked purchase order no longer overdue"""
+    return Effect(_with_overdue(process, message.purchase_order_id, overdue=False))
 
 
-def expect_later(process: Process, message: PurchaseOrderExpected, facts: Facts) -> Decision:
-    """not overdue any more, unless other goods are"""
-    expected = _with_late(process, message.purchase_order_id, late=False)
-    return Decision(process=replace(expected, overdue=expected.awaits_late_goods()))
+def clear_overdue(process: Process, message: object, facts: Facts) -> Effect:
+    """no longer overdue"""
+    return Effect(replace(process, overdue=False))
 
 
-# -- nothing ----------------------------------------------------------------------------------------------------------------
+# -- helpers -------------------------------------------------------------------------------------
 
 
-def ignore_answered_since(process: Process, message: object, facts: Facts) -> Decision:
-    """ignored: answered since"""
-    return Decision(process=process)
+def _nothing(text: str) -> Action:
+    def do_nothing(process: Process, message: object, facts: Facts) -> Effect:
+        return Effect(process)
+
+    do_nothing.__doc__ = text
+    return do_nothing
 
 
-def ignore_older_answer(process: Process, message: object, facts: Facts) -> Decision:
-    """ignored: the newer question is answered"""
-    return Decision(process=process)
-
-
-def ignore_already_accepted(process: Process, message: object, facts: Facts) -> Decision:
-    """ignored: already accepted"""
-    return Decision(process=process)
-
-
-def ignore_not_awaited(process: Process, message: object, facts: Facts) -> Decision:
-    """ignored: the goods serve who waits"""
-    return Decision(process=process)
-
-
-def answer_as_before(process: Process, message: object, facts: Facts) -> Decision:
-    """the same answer as before, nothing published"""
-    return Decision(process=process)
-
-
-def refuse_delivery(process: Process, asked: Deliver, facts: Facts) -> Decision:
-    """refused: 409 with the reason"""
-    raise OrderCannotBeDelivered(asked.reference, process.state)
-
-
-def refuse_cancellation(process: Process, asked: Cancel, facts: Facts) -> Decision:
-    """refused: 409 with the reason"""
-    raise OrderCannotBeCancelled(asked.reference)
-
-
-def refuse_change(process: Process, asked: Change, facts: Facts) -> Decision:
-    """refused: 409 with the reason"""
-    raise OrderCannotBeChanged(asked.reference, process.state)
-
-
-def refuse_to_try_again(process: Process, asked: TryAgain, facts: Facts) -> Decision:
-    """refused: 409 with the reason"""
-    raise NothingToTryAgain(asked.reference, process.state)
-
-
-# -- parts of decisions -----------------------------------------------------------------------------------------------------
-
-
-def _question(process: Process, facts: Facts) -> MakeReservation:
+def _reservation_request(process: Process, facts: Facts) -> MakeReservation:
     return MakeReservation(
         reservation_id=process.sales_order_id,
         revision=process.revision,
-        request=process.request,
+        request_number=process.request_number,
         lines=facts.lines,
         priority=process.priority,
         placed_at=process.placed_at,
-        hold_parts=facts.hold_parts,
+        allow_partial=facts.allow_partial,
     )
 
 
-def _retry(process: Process, *, countdown: float) -> Decision:
-    """The question gets its number when it is decided to ask it: from then on the answer to an older one says nothing."""
-    asking = replace(process, request=process.request + 1)
-    timer = RetryReservation(sales_order_id=asking.sales_order_id, request=asking.request, countdown=countdown)
-    return Decision(process=asking, messages=(timer,))
-
-
-def _delivery(process: Process) -> tuple[Message, ...]:
-    return (
-        SalesOrderDelivered(sales_order_id=process.sales_order_id),
-        ShipReservation(reservation_id=process.sales_order_id),
+def _retry(process: Process, *, countdown: float) -> Effect:
+    """Number the request when it is scheduled: from then on replies to older ones are stale."""
+    after = replace(process, request_number=process.request_number + 1)
+    retry = RetryReservation(
+        sales_order_id=after.sales_order_id,
+        request_number=after.request_number,
+        countdown=countdown,
     )
+    return Effect(after, (retry,))
 
 
-def _cancel_purchases(process: Process, facts: Facts, *, if_set_to: CancelPurchases) -> tuple[Message, ...]:
-    if facts.cancel_purchases not in (if_set_to, CancelPurchases.UNNEEDED):
-        return ()
-    return tuple(
-        CancelPurchaseOrder(purchase_order_id=own.purchase_order_id, requester_id=process.sales_order_id)
-        for own in process.open_purchases
+def _with_overdue(process: Process, purchase_order_id: UUID, *, overdue: bool) -> Process:
+    orders = tuple(
+        replace(order, overdue=overdue) if order.purchase_order_id == purchase_order_id else order
+        for order in process.open_purchase_orders
     )
-
-
-def _overdue(process: Process) -> Decision:
-    overdue = SalesOrderOverdue(sales_order_id=process.sales_order_id, state=process.state)
-    return Decision(process=replace(process, overdue=True), messages=(overdue,))
-
-
-def _with_late(process: Process, purchase_order_id: UUID, *, late: bool) -> Process:
-    changed = tuple(
-        replace(own, late=late) if own.purchase_order_id == purchase_order_id else own for own in process.open_purchases
-    )
-    return replace(process, open_purchases=changed)
-
-
-def _without(process: Process, purchase_order_id: UUID) -> Process:
-    left = tuple(own for own in process.open_purchases if own.purchase_order_id != purchase_order_id)
-    return replace(process, open_purchases=left)
+    return replace(process, open_purchase_orders=orders)

@@ -1,4 +1,4 @@
-"""What the process of a sales order is, what it is told beside messages, and what it answers."""
+"""The values of the process manager: process, requests, facts, decision, errors."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,40 +6,47 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from orderflow.catalog.quantities import ProductQuantity
+from orderflow.core.errors import ConflictError
+from orderflow.core.quantities import ProductQuantity
 from orderflow.messaging.messages import Command, Message
-from orderflow.refusals import Conflict
 
 
-class State(StrEnum):
-    NEW = "new"  # never stored: the order is just being placed
+class Status(StrEnum):
+    NEW = "new"  # never stored: the order is being placed
     AWAITING_STOCK_RESERVATION = "awaiting_stock_reservation"
     AWAITING_GOODS_RECEIVED = "awaiting_goods_received"
     DELIVERABLE = "deliverable"
     DELIVERED = "delivered"
     CANCELLED = "cancelled"
 
+    @property
+    def text(self) -> str:
+        return self.replace("_", " ")
 
-NEW, AS, AG, DL, DD, CX = State
+
+STORED_STATUSES = tuple(status for status in Status if status != Status.NEW)
+AWAITING_STATUSES = (Status.AWAITING_STOCK_RESERVATION, Status.AWAITING_GOODS_RECEIVED)
+CLOSED_STATUSES = (Status.DELIVERED, Status.CANCELLED)
 
 
-class CancelPurchases(StrEnum):
-    """Which own purchase orders are cancelled, if nothing of them has arrived; the others are kept, for stock."""
+class WithdrawPolicy(StrEnum):
+    """When Sales withdraws the open linked purchase orders of a sales order."""
 
     NEVER = "never"
-    CANCELLED = "cancelled"  # those of a sales order that is cancelled
-    UNNEEDED = "unneeded"  # those, too, of one that was served by other goods
+    ON_CANCEL = "on_cancel"  # when the sales order is cancelled
+    WHEN_UNNEEDED = "when_unneeded"  # also when other goods fulfilled the sales order
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryReservation(Command):
-    """The timer: ask whether Stock has caught up and, once it has, for the reservation. `countdown` is in seconds.
+    """Request the reservation again after `countdown` seconds, if Stock has caught up by then.
 
-    `request` is the number that the question will have. A timer whose number is not the latest has been overtaken.
+    `request_number` is the number that the reservation request will have. A retry with an older
+    number is stale.
     """
 
     sales_order_id: UUID
-    request: int
+    request_number: int
     countdown: float
 
     @property
@@ -47,7 +54,7 @@ class RetryReservation(Command):
         return self.sales_order_id
 
 
-# -- what people want, and what the clock says: not messages; whoever asks gets the answer at once --------------------------
+# -- requests of users and of the overdue check: answered at once, so they are not messages ------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,141 +69,159 @@ class Cancel:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """`lines` is all that is wanted from now on."""
+    """Replace the lines of the sales order by `lines`."""
 
     reference: str
     lines: tuple[ProductQuantity, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TryAgain:
-    """Buy what is missing once more, although it was bought in vain."""
+class Retry:
+    """Request the reservation again and count purchases from 0."""
 
     reference: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class LimitPassed:
-    """The order is in its state for longer than it should."""
+class StatusLimitExceeded:
+    """The sales order has been in its status for longer than the status limit."""
 
 
-# -- what is known ----------------------------------------------------------------------------------------------------------
+# -- process, facts and decision -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnPurchase:
-    """A purchase order that was made for the sales order and is not closed, what was ordered with it, and whether it is late."""
+class OpenPurchaseOrder:
+    """A linked purchase order that is not closed, and the quantities ordered with it."""
 
     purchase_order_id: UUID
     lines: tuple[ProductQuantity, ...]
-    late: bool = False
+    overdue: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """What is remembered of the process of one sales order.
+    """The state of the process of one sales order.
 
-    `revision`: which version of the customer's wish. `request`: the number of the latest question to Stock, asked or, while a
-    `RetryReservation` with this number is on its way, about to be. `times_bought`: how often it was bought for since a person
-    last had a say. `open_purchases`: its own purchase orders that are not closed, the oldest first.
+    `revision`: version of the lines. `request_number`: number of the latest reservation request,
+    sent or scheduled. `purchase_count`: purchase orders created since the last user decision.
+    `open_purchase_orders`: linked purchase orders that are not closed, oldest first.
     """
 
     sales_order_id: UUID
     automatic: bool
     priority: int
     placed_at: datetime
-    state: State = NEW
+    status: Status = Status.NEW
     revision: int = 1
-    request: int = 0
-    times_bought: int = 0
-    open_purchases: tuple[OwnPurchase, ...] = ()
+    request_number: int = 0
+    purchase_count: int = 0
+    open_purchase_orders: tuple[OpenPurchaseOrder, ...] = ()
     needs_attention: bool = False
     overdue: bool = False
 
     def has_open(self, purchase_order_id: UUID) -> bool:
-        return any(own.purchase_order_id == purchase_order_id for own in self.open_purchases)
+        return any(
+            order.purchase_order_id == purchase_order_id for order in self.open_purchase_orders
+        )
 
-    def awaits_late_goods(self) -> bool:
-        return self.state in (AS, AG) and any(own.late for own in self.open_purchases)
+    def awaits_overdue_goods(self) -> bool:
+        return self.status in AWAITING_STATUSES and any(
+            order.overdue for order in self.open_purchase_orders
+        )
 
     def on_order(self) -> Counter[UUID]:
-        """Quantities by product. What has arrived in part counts whole: rather buy the rest later than anything twice."""
+        """Return the quantities on order by product.
+
+        An open purchase order counts in full, also after a partial receipt: Sales cannot know how
+        much of the receipt Stock had recorded when it replied. Counting too much delays a purchase
+        until the purchase order closes; counting too little would purchase twice.
+        """
         total: Counter[UUID] = Counter()
-        for own in self.open_purchases:
-            for line in own.lines:
+        for order in self.open_purchase_orders:
+            for line in order.lines:
                 total[line.product_id] += line.quantity
         return total
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the process manager is told. `lines` are the sales order's; countdowns are in seconds.
+    """What the process manager is given beside process and message.
 
-    `repurchases`: how often what did not come is bought once more, until a person has to decide.
+    `lines`: the lines of the sales order. Countdowns are in seconds. `max_repurchases`: purchase
+    orders that may follow the first one before the order needs attention.
     """
 
     new_purchase_order_id: UUID
     lines: tuple[ProductQuantity, ...] = ()
     stock_has_caught_up: bool = False
-    hold_parts: bool = False
-    first_countdown: float = 2.0
-    longest_countdown: float = 240.0
-    repurchases: int = 3
-    cancel_purchases: CancelPurchases = CancelPurchases.CANCELLED
+    allow_partial: bool = False
+    retry_countdown: float = 2.0
+    retry_countdown_max: float = 240.0
+    max_repurchases: int = 3
+    withdraw_policy: WithdrawPolicy = WithdrawPolicy.ON_CANCEL
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The process as it is from now on, the states it entered on the way (none: it stays), and what to tell whom."""
+    """The new process, the statuses it entered in order (none: unchanged), and the messages."""
 
     process: Process
-    entered: tuple[State, ...] = ()
+    entered: tuple[Status, ...] = ()
     messages: tuple[Message, ...] = ()
 
 
-# -- refusals ---------------------------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------
 
 
-class OrderCannotBeDelivered(Conflict):
-    """The sales order is not deliverable yet, or was cancelled."""
+class SalesOrderCannotBeDelivered(ConflictError):
+    """The sales order is not deliverable yet, or it is cancelled."""
 
-    code = "order_cannot_be_delivered"
+    code = "sales_order_cannot_be_delivered"
 
-    def __init__(self, reference: str, state: State) -> None:
-        why = {
-            AS: "yet: it waits for Stock's answer",
-            AG: "yet: it waits for goods that are on order",
-            CX: "any more: it was cancelled",
+    def __init__(self, reference: str, status: Status) -> None:
+        advice = {
+            Status.AWAITING_STOCK_RESERVATION: "Wait until Stock has reserved every line.",
+            Status.AWAITING_GOODS_RECEIVED: "Wait until the goods on order are received.",
+            Status.CANCELLED: "Place a new sales order.",
         }
-        super().__init__(f"Sales order {reference} cannot be delivered {why[state]}.")
-
-
-class OrderCannotBeCancelled(Conflict):
-    """The sales order was delivered."""
-
-    code = "order_cannot_be_cancelled"
-
-    def __init__(self, reference: str) -> None:
         super().__init__(
-            f"Sales order {reference} cannot be cancelled any more: it was delivered. Goods that come back are booked as a "
-            "stock adjustment."
+            f"Sales order {reference} cannot be delivered: its status is {status.text}. "
+            f"{advice[status]}"
         )
 
 
-class OrderCannotBeChanged(Conflict):
-    """The sales order was delivered or cancelled."""
+class SalesOrderCannotBeCancelled(ConflictError):
+    """The sales order is delivered."""
 
-    code = "order_cannot_be_changed"
+    code = "sales_order_cannot_be_cancelled"
 
-    def __init__(self, reference: str, state: State) -> None:
-        super().__init__(f"Sales order {reference} cannot be changed any more: it was {state}. Place another one.")
+    def __init__(self, reference: str, status: Status) -> None:
+        super().__init__(
+            f"Sales order {reference} cannot be cancelled: it is {status.text}. "
+            "Record returned goods as a stock adjustment."
+        )
 
 
-class NothingToTryAgain(Conflict):
-    """The sales order does not wait for Stock's answer."""
+class SalesOrderCannotBeChanged(ConflictError):
+    """The sales order is delivered or cancelled."""
 
-    code = "nothing_to_try_again"
+    code = "sales_order_cannot_be_changed"
 
-    def __init__(self, reference: str, state: State) -> None:
-        why = f"it is {state}" if state in (DL, DD, CX) else "what it lacks is on order"
-        super().__init__(f"There is nothing to try again for sales order {reference}: {why}.")
+    def __init__(self, reference: str, status: Status) -> None:
+        super().__init__(
+            f"Sales order {reference} cannot be changed: it is {status.text}. "
+            "Place a new sales order."
+        )
+
+
+class NothingToRetry(ConflictError):
+    """The sales order is not awaiting a stock reservation."""
+
+    code = "nothing_to_retry"
+
+    def __init__(self, reference: str, status: Status) -> None:
+        super().__init__(
+            f"Sales order {reference} cannot be retried: its status is {status.text}. "
+            "Only orders awaiting stock reservation can be retried."
+        )

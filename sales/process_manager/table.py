@@ -1,4 +1,8 @@
-"""The process as data: in this state, on this message, when this holds: enter that state, and do that."""
+"""The process of a sales order as a table of transitions.
+
+A row reads: in this status, on this message, if every guard holds, enter the next status and do
+the actions. At most one row applies: the order of the rows has no meaning.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -8,168 +12,252 @@ from purchase.contract import (
     GoodsReceived,
     PurchaseOrderCancelled,
     PurchaseOrderClosedShort,
-    PurchaseOrderExpected,
     PurchaseOrderOverdue,
+    PurchaseOrderRescheduled,
 )
 from sales.contract import SalesOrderCreated
-from sales.process_manager import actions as does
-from sales.process_manager import conditions as when
+from sales.process_manager.actions import (
+    Action,
+    cancel,
+    change,
+    clear_linked_order_overdue,
+    clear_overdue,
+    close_linked_order,
+    deliver,
+    flag_linked_order_overdue,
+    flag_needs_attention,
+    flag_overdue,
+    no_message,
+    postpone_retry,
+    purchase_shortages,
+    refuse,
+    release_again,
+    request_reservation,
+    reset_purchase_count,
+    retry_now,
+    schedule_retry,
+    send_reservation_request,
+    stay,
+    withdraw_purchase_orders,
+)
+from sales.process_manager.guards import (
+    already_flagged,
+    already_overdue,
+    another_order_overdue,
+    automatic_delivery,
+    current_revision,
+    fully_on_order,
+    is_latest,
+    is_stale,
+    keep_on_cancel,
+    keep_unneeded,
+    latest_request,
+    linked_order_already_closed,
+    linked_order_closes,
+    linked_order_is_open,
+    linked_order_stays_open,
+    manual_delivery,
+    no_other_order_overdue,
+    not_flagged,
+    not_overdue,
+    older_request,
+    older_revision,
+    purchase_limit_reached,
+    purchase_needed,
+    stock_has_caught_up,
+    stock_lags,
+    withdraw_on_cancel,
+    withdraw_unneeded,
+)
 from sales.process_manager.process import (
-    AG,
-    AS,
-    CX,
-    DD,
-    DL,
-    NEW,
+    AWAITING_STATUSES,
+    CLOSED_STATUSES,
+    STORED_STATUSES,
     Cancel,
     Change,
     Decision,
     Deliver,
     Facts,
-    LimitPassed,
+    NothingToRetry,
     Process,
+    Retry,
     RetryReservation,
-    State,
-    TryAgain,
+    SalesOrderCannotBeCancelled,
+    SalesOrderCannotBeChanged,
+    SalesOrderCannotBeDelivered,
+    Status,
+    StatusLimitExceeded,
 )
 from stock.contract import ReservationAccepted, ReservationRejected
 
+Guard = Callable[..., bool]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """In one of the states `at`, `on` one of these messages, `when` all that holds: enter these states, in order, and do this."""
+class Transition:
+    """One row. `enters`: the statuses entered, in order; none if the status does not change."""
 
-    at: tuple[State, ...]
-    on: tuple[type, ...]
-    when: tuple[Callable[..., bool], ...]
-    enters: tuple[State, ...]
-    does: Callable[..., Decision]
+    statuses: tuple[Status, ...]
+    messages: tuple[type, ...]
+    guards: tuple[Guard, ...]
+    enters: tuple[Status, ...]
+    actions: tuple[Action, ...]
 
     def applies(self, process: Process, message: object, facts: Facts) -> bool:
-        if process.state not in self.at or type(message) not in self.on:
+        if process.status not in self.statuses or type(message) not in self.messages:
             return False
-        return all(condition(process, message, facts) for condition in self.when)
+        return all(guard(process, message, facts) for guard in self.guards)
 
 
-def _row(
-    at: tuple[State, ...],
-    on: type | tuple[type, ...],
-    *conditions: Callable[..., bool],
-    enters: tuple[State, ...] = (),
-    does: Callable[..., Decision],
-) -> Row:
-    return Row(at=at, on=on if isinstance(on, tuple) else (on,), when=conditions, enters=enters, does=does)
-
-
-CLOSING = (GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort)  # what can close a purchase order
-DATES = (PurchaseOrderOverdue, PurchaseOrderExpected)
-
-# The rows exclude each other: their order means nothing.
-SECTIONS: dict[str, tuple[Row, ...]] = {
-    "An order is placed": (_row((NEW,), SalesOrderCreated, enters=(AS,), does=does.request_reservation),),
-    "Stock answers": (
-        _row(
-            (AS, AG), ReservationAccepted, when.current_revision, when.manual_delivery, enters=(DL,), does=does.make_deliverable
-        ),
-        _row(
-            (AS, AG),
-            ReservationAccepted,
-            when.current_revision,
-            when.automatic_delivery,
-            enters=(DL, DD),
-            does=does.deliver_at_once,
-        ),
-        _row((AS, AG), ReservationAccepted, when.older_revision, does=does.ignore_older_answer),
-        _row((DL, DD), (ReservationAccepted, ReservationRejected), does=does.ignore_already_accepted),
-        _row(
-            (AS,),
-            ReservationRejected,
-            when.latest_request,
-            when.something_is_to_be_bought,
-            enters=(AG,),
-            does=does.buy_what_is_missing,
-        ),
-        _row(
-            (AS,),
-            ReservationRejected,
-            when.latest_request,
-            when.all_is_on_order,
-            enters=(AG,),
-            does=does.wait_for_what_is_on_order,
-        ),
-        _row((AS,), ReservationRejected, when.latest_request, when.bought_in_vain, does=does.call_for_attention),
-        _row((AS, AG), ReservationRejected, when.older_request, does=does.ignore_older_answer),
-    ),
-    "The timer rings": (
-        _row((AS,), RetryReservation, when.stock_has_caught_up, does=does.ask_the_question),
-        _row((AS,), RetryReservation, when.stock_lags, does=does.ask_again_later),
-        _row((AS,), RetryReservation, when.overtaken, does=does.ignore_answered_since),
-        _row((AG, DL, DD, CX), RetryReservation, does=does.ignore_answered_since),
-    ),
-    "Purchase tells": (
-        _row((AS, AG), GoodsReceived, when.own_more_to_come, does=does.leave_it_to_stock),
-        _row((AS,), CLOSING, when.own_closed, does=does.retry_after_the_countdown),
-        _row((AG,), CLOSING, when.own_closed, enters=(AS,), does=does.retry_after_the_countdown),
-        _row((DL, DD, CX), GoodsReceived, when.own_more_to_come, does=does.ignore_not_awaited),
-        _row((DL, DD, CX), CLOSING, when.own_closed, does=does.mark_closed),
-        _row((AS, AG, DL, DD, CX), CLOSING, when.own_was_closed_before, does=does.ignore_not_awaited),
-        _row((AS, AG), PurchaseOrderOverdue, when.own_is_open, does=does.mark_late),
-        _row((AS, AG), PurchaseOrderExpected, when.own_is_open, does=does.expect_later),
-        _row((AS, AG), DATES, when.own_was_closed_before, does=does.ignore_not_awaited),
-        _row((DL, DD, CX), DATES, does=does.ignore_not_awaited),
-    ),
-    "A person decides": (
-        _row((DL,), Deliver, enters=(DD,), does=does.deliver),
-        _row((DD,), Deliver, does=does.answer_as_before),
-        _row((AS, AG, CX), Deliver, does=does.refuse_delivery),
-        _row((AS, AG, DL), Cancel, enters=(CX,), does=does.cancel),
-        _row((CX,), Cancel, does=does.answer_as_before),
-        _row((DD,), Cancel, does=does.refuse_cancellation),
-        _row((AS, AG, DL), Change, enters=(AS,), does=does.change),
-        _row((DD, CX), Change, does=does.refuse_change),
-        _row((AS,), TryAgain, enters=(AS,), does=does.try_again),
-        _row((AG, DL, DD, CX), TryAgain, does=does.refuse_to_try_again),
-    ),
-    "The clock passes a limit": (_row((AS, AG, DL), LimitPassed, when.not_marked_yet, does=does.mark_overdue),),
-    "Stock answers about an order that was cancelled": (
-        _row((CX,), ReservationAccepted, does=does.release_again),
-        _row((CX,), ReservationRejected, does=does.ignore_answered_since),
-    ),
-}
-TABLE = tuple(row for rows in SECTIONS.values() for row in rows)
-
-
-def decide(process: Process, message: object, facts: Facts) -> Decision:
-    """What `message` means for this sales order. Raises `UnexpectedMessage`, and the refusals of what people ask for."""
-    for row in TABLE:
-        if row.applies(process, message, facts):
-            decision = row.does(process, message, facts)
-            return replace(decision, process=_entering(row.enters, decision.process), entered=row.enters)
-    raise UnexpectedMessage(
-        f"A sales order that is {process.state} (revision {process.revision}, request {process.request}, "
-        f"{len(process.open_purchases)} open purchase orders) has no place for {message}."
+def row(
+    status: Status | tuple[Status, ...],
+    message: type | tuple[type, ...],
+    guards: tuple[Guard, ...],
+    next_status: Status | tuple[Status, ...],
+    *actions: Action,
+) -> Transition:
+    return Transition(
+        statuses=status if isinstance(status, tuple) else (status,),
+        messages=message if isinstance(message, tuple) else (message,),
+        guards=guards,
+        enters=next_status if isinstance(next_status, tuple) else (next_status,),
+        actions=actions,
     )
 
 
-def _entering(states: tuple[State, ...], process: Process) -> Process:
-    """Whoever moves on has had the attention it needed, and is late only if goods are that it still awaits."""
-    if not states:
+NEW = Status.NEW
+AWAITING_STOCK_RESERVATION = Status.AWAITING_STOCK_RESERVATION
+AWAITING_GOODS_RECEIVED = Status.AWAITING_GOODS_RECEIVED
+DELIVERABLE = Status.DELIVERABLE
+DELIVERED = Status.DELIVERED
+CANCELLED = Status.CANCELLED
+
+ANY_STATUS = STORED_STATUSES  # every status but NEW
+AWAITING = AWAITING_STATUSES  # AWAITING_STOCK_RESERVATION, AWAITING_GOODS_RECEIVED
+NOT_AWAITING = (DELIVERABLE, DELIVERED, CANCELLED)
+NOT_AWAITING_RESERVATION = (AWAITING_GOODS_RECEIVED, *NOT_AWAITING)
+ACCEPTED = (DELIVERABLE, DELIVERED)
+NOT_DELIVERABLE = (*AWAITING, CANCELLED)
+OPEN = (*AWAITING, DELIVERABLE)
+CLOSED = CLOSED_STATUSES  # DELIVERED, CANCELLED
+STAY = ()  # the status does not change
+
+CLOSING = (GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort)
+EXPECTED_DATE = (PurchaseOrderOverdue, PurchaseOrderRescheduled)
+
+# fmt: off
+TRANSITION_GROUPS: dict[str, tuple[Transition, ...]] = {
+    "An order is placed": (
+        #   status                      message                   guards                                                     next status                 actions
+        row(NEW,                        SalesOrderCreated,        (),                                                        AWAITING_STOCK_RESERVATION, request_reservation),
+    ),
+    "Stock replies": (
+        #   status                      message                   guards                                                     next status                 actions
+        row(AWAITING,                   ReservationAccepted,      (current_revision, manual_delivery, keep_unneeded),        DELIVERABLE,                no_message("a user can deliver it")),
+        row(AWAITING,                   ReservationAccepted,      (current_revision, manual_delivery, withdraw_unneeded),    DELIVERABLE,                withdraw_purchase_orders),
+        row(AWAITING,                   ReservationAccepted,      (current_revision, automatic_delivery, keep_unneeded),     (DELIVERABLE, DELIVERED),   deliver),
+        row(AWAITING,                   ReservationAccepted,      (current_revision, automatic_delivery, withdraw_unneeded), (DELIVERABLE, DELIVERED),   deliver, withdraw_purchase_orders),
+        row(AWAITING,                   ReservationAccepted,      (older_revision,),                                         STAY,                       stay("stale reply")),
+        row(ACCEPTED,                   ReservationAccepted,      (),                                                        STAY,                       stay("already accepted")),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected,      (latest_request, purchase_needed),                         AWAITING_GOODS_RECEIVED,    purchase_shortages),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected,      (latest_request, fully_on_order),                          AWAITING_GOODS_RECEIVED,    no_message("the goods are on order")),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected,      (latest_request, purchase_limit_reached, not_flagged),     STAY,                       flag_needs_attention),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected,      (latest_request, purchase_limit_reached, already_flagged), STAY,                       stay("already flagged")),
+        row(AWAITING,                   ReservationRejected,      (older_request,),                                          STAY,                       stay("stale reply")),
+        row(ACCEPTED,                   ReservationRejected,      (),                                                        STAY,                       stay("already accepted")),
+    ),
+    "A retry is due": (
+        #   status                      message                   guards                                                     next status                 actions
+        row(AWAITING_STOCK_RESERVATION, RetryReservation,         (is_latest, stock_has_caught_up),                          STAY,                       send_reservation_request),
+        row(AWAITING_STOCK_RESERVATION, RetryReservation,         (is_latest, stock_lags),                                   STAY,                       postpone_retry),
+        row(AWAITING_STOCK_RESERVATION, RetryReservation,         (is_stale,),                                               STAY,                       stay("stale retry")),
+        row(NOT_AWAITING_RESERVATION,   RetryReservation,         (),                                                        STAY,                       stay("stale retry")),
+    ),
+    "Purchase reports": (
+        #   status                      message                   guards                                                     next status                 actions
+        row(AWAITING,                   GoodsReceived,            (linked_order_stays_open,),                                STAY,                       stay("Stock allocates the goods")),
+        row(AWAITING_STOCK_RESERVATION, CLOSING,                  (linked_order_closes,),                                    STAY,                       close_linked_order, schedule_retry),
+        row(AWAITING_GOODS_RECEIVED,    CLOSING,                  (linked_order_closes,),                                    AWAITING_STOCK_RESERVATION, close_linked_order, schedule_retry),
+        row(NOT_AWAITING,               GoodsReceived,            (linked_order_stays_open,),                                STAY,                       stay("Stock allocates the goods")),
+        row(NOT_AWAITING,               CLOSING,                  (linked_order_closes,),                                    STAY,                       close_linked_order),
+        row(ANY_STATUS,                 CLOSING,                  (linked_order_already_closed,),                            STAY,                       stay("Stock allocates the goods")),
+        row(AWAITING,                   PurchaseOrderOverdue,     (linked_order_is_open, not_overdue),                       STAY,                       flag_linked_order_overdue, flag_overdue),
+        row(AWAITING,                   PurchaseOrderOverdue,     (linked_order_is_open, already_overdue),                   STAY,                       flag_linked_order_overdue),
+        row(AWAITING,                   PurchaseOrderRescheduled, (linked_order_is_open, another_order_overdue),             STAY,                       clear_linked_order_overdue),
+        row(AWAITING,                   PurchaseOrderRescheduled, (linked_order_is_open, no_other_order_overdue),            STAY,                       clear_linked_order_overdue, clear_overdue),
+        row(AWAITING,                   EXPECTED_DATE,            (linked_order_already_closed,),                            STAY,                       stay("the goods are not awaited")),
+        row(NOT_AWAITING,               EXPECTED_DATE,            (),                                                        STAY,                       stay("the goods are not awaited")),
+    ),
+    "A user decides": (
+        #   status                      message                   guards                                                     next status                 actions
+        row(DELIVERABLE,                Deliver,                  (),                                                        DELIVERED,                  deliver),
+        row(DELIVERED,                  Deliver,                  (),                                                        STAY,                       stay("already delivered")),
+        row(NOT_DELIVERABLE,            Deliver,                  (),                                                        STAY,                       refuse(SalesOrderCannotBeDelivered)),
+        row(OPEN,                       Cancel,                   (keep_on_cancel,),                                         CANCELLED,                  cancel),
+        row(OPEN,                       Cancel,                   (withdraw_on_cancel,),                                     CANCELLED,                  cancel, withdraw_purchase_orders),
+        row(CANCELLED,                  Cancel,                   (),                                                        STAY,                       stay("already cancelled")),
+        row(DELIVERED,                  Cancel,                   (),                                                        STAY,                       refuse(SalesOrderCannotBeCancelled)),
+        row(OPEN,                       Change,                   (),                                                        AWAITING_STOCK_RESERVATION, reset_purchase_count, change, retry_now),
+        row(CLOSED,                     Change,                   (),                                                        STAY,                       refuse(SalesOrderCannotBeChanged)),
+        row(AWAITING_STOCK_RESERVATION, Retry,                    (),                                                        AWAITING_STOCK_RESERVATION, reset_purchase_count, retry_now),
+        row(NOT_AWAITING_RESERVATION,   Retry,                    (),                                                        STAY,                       refuse(NothingToRetry)),
+    ),
+    "A status limit is exceeded": (
+        #   status                      message                   guards                                                     next status                 actions
+        row(OPEN,                       StatusLimitExceeded,      (not_overdue,),                                            STAY,                       flag_overdue),
+    ),
+    "Stock replies about a cancelled order": (
+        #   status                      message                   guards                                                     next status                 actions
+        row(CANCELLED,                  ReservationAccepted,      (),                                                        STAY,                       release_again),
+        row(CANCELLED,                  ReservationRejected,      (),                                                        STAY,                       stay("stale reply")),
+    ),
+}
+# fmt: on
+TRANSITIONS = tuple(transition for group in TRANSITION_GROUPS.values() for transition in group)
+
+
+def decide(process: Process, message: object, facts: Facts) -> Decision:
+    """Return what `message` means for this sales order.
+
+    Raises: `UnexpectedMessage` if no transition applies; the errors named in the table.
+    """
+    for transition in TRANSITIONS:
+        if transition.applies(process, message, facts):
+            return _take(transition, process, message, facts)
+    raise UnexpectedMessage(
+        f"No transition for {message} in status {process.status} (revision {process.revision}, "
+        f"request number {process.request_number}, "
+        f"{len(process.open_purchase_orders)} open purchase orders)."
+    )
+
+
+def _take(transition: Transition, process: Process, message: object, facts: Facts) -> Decision:
+    decision = Decision(process=process, entered=transition.enters)
+    for action in transition.actions:
+        effect = action(decision.process, message, facts)
+        decision = replace(
+            decision, process=effect.process, messages=(*decision.messages, *effect.messages)
+        )
+    return replace(decision, process=_entering(transition.enters, decision.process))
+
+
+def _entering(statuses: tuple[Status, ...], process: Process) -> Process:
+    """Entering a status clears the attention flag; overdue goods keep an order overdue."""
+    if not statuses:
         return process
-    entered = replace(process, state=states[-1], needs_attention=False)
-    return replace(entered, overdue=entered.awaits_late_goods())
+    entered = replace(process, status=statuses[-1], needs_attention=False)
+    return replace(entered, overdue=entered.awaits_overdue_goods())
 
 
-def as_text(rows: Iterable[Row] = TABLE) -> Iterator[tuple[str, str, str, str]]:
-    """Rows in words: state, on, next, does. The state that is not stored is a dash."""
-    for row in rows:
-        on = ", ".join([" / ".join(each.__name__ for each in row.on), *(_words(condition) for condition in row.when)])
-        yield _names(row.at), on, _names(row.enters, joined=", then ") or "stays", _words(row.does)
-
-
-def _names(states: tuple[State, ...], *, joined: str = ", ") -> str:
-    short = {NEW: "–", AS: "AS", AG: "AG", DL: "DL", DD: "DD", CX: "CX"}
-    return joined.join(short[state] for state in states)
-
-
-def _words(function: Callable[..., object]) -> str:
-    return (function.__doc__ or "").splitlines()[0]
+def as_text(
+    transitions: Iterable[Transition] = TRANSITIONS,
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield the transitions in words: status, message, guards, next status, actions."""
+    for each in transitions:
+        yield (
+            ", ".join("–" if status == NEW else status.text for status in each.statuses),
+            " / ".join(message.__name__ for message in each.messages),
+            ", ".join(guard.__name__.replace("_", " ") for guard in each.guards),
+            ", then ".join(status.text for status in each.enters) or "unchanged",
+            "; ".join((action.__doc__ or "").splitlines()[0] for action in each.actions),
+        )

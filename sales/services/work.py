@@ -1,4 +1,4 @@
-"""The process manager at work: processes being advanced in one transaction."""
+"""Processes of sales orders that advance in one transaction."""
 
 import logging
 import uuid
@@ -10,127 +10,161 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from orderflow.catalog.quantities import ProductQuantity
-from orderflow.database import save_rows
-from orderflow.messaging.consuming import not_handled
-from orderflow.messaging.messages import Message, Received, UnexpectedMessage
-from orderflow.messaging.publishing import Outgoing, publish
-from orderflow.refusals import NotFound
+from orderflow.core.database import upsert
+from orderflow.core.errors import NotFoundError
+from orderflow.core.quantities import ProductQuantity
+from orderflow.messaging.messages import Message, ReceivedMessage, UnexpectedMessage
+from orderflow.messaging.publishing import OutgoingMessage, publish
+from orderflow.messaging.queries import unhandled
 from sales.models import (
-    DeliveryChoice,
-    OrderPurchase,
-    OrderPurchaseLine,
+    DeliveryMode,
+    LinkedPurchaseOrder,
+    LinkedPurchaseOrderLine,
     OrderStatus,
     OrderStatusChange,
     SalesOrder,
 )
-from sales.process_manager import AG, NEW, CancelPurchases, Facts, OwnPurchase, Process, RetryReservation, State, decide
+from sales.process_manager import (
+    Facts,
+    OpenPurchaseOrder,
+    Process,
+    RetryReservation,
+    Status,
+    WithdrawPolicy,
+    decide,
+)
 
 logger = logging.getLogger(__name__)
 
-STOCK = "stock"  # the consumer that retries wait for
+STOCK = "stock"  # the consumer that must have caught up before a retry
 
 Lines = tuple[ProductQuantity, ...]
 
-_REMEMBERED = [
-    "state",
-    "since",
+_PROCESS_FIELDS = [
+    "status",
+    "status_changed_at",
     "updated_at",
     "revision",
-    "request",
+    "request_number",
     "purchase_order_id",
-    "times_bought",
+    "purchase_count",
     "needs_attention",
     "overdue",
 ]
 
 
-class NoSuchOrder(NotFound):
-    """There is no sales order with this id."""
+class SalesOrderNotFound(NotFoundError):
+    """No sales order has this id."""
 
-    code = "no_such_order"
+    code = "sales_order_not_found"
 
     def __init__(self, sales_order_id: UUID) -> None:
-        super().__init__(f"There is no sales order {sales_order_id}.")
+        super().__init__(f"No sales order has the id {sales_order_id}. Check the id.")
 
 
 class Work:
-    """Processes being advanced in one transaction: loaded once, folded in memory, written once."""
+    """Processes of one transaction: loaded once, changed in memory, saved once."""
 
     def __init__(
         self,
-        statuses: Iterable[OrderStatus],
+        order_statuses: Iterable[OrderStatus],
         *,
-        purchases: Iterable[OrderPurchase] = (),
+        purchase_orders: Iterable[LinkedPurchaseOrder] = (),
         lines: Mapping[UUID, Lines] | None = None,
     ) -> None:
         self.now = timezone.now()
-        self.statuses = {status.order_id: status for status in statuses}
-        self._purchases: dict[UUID, dict[UUID, OrderPurchase]] = {order_id: {} for order_id in self.statuses}
-        for purchase in purchases:
-            self._purchases[purchase.status_id][purchase.purchase_order_id] = purchase
-        ordered = self._ordered()
-        self._processes = {order_id: self._process(status, ordered) for order_id, status in self.statuses.items()}
+        self.order_statuses = {row.order_id: row for row in order_statuses}
+        self._linked: dict[UUID, dict[UUID, LinkedPurchaseOrder]] = {
+            order_id: {} for order_id in self.order_statuses
+        }
+        for row in purchase_orders:
+            self._linked[row.order_status_id][row.purchase_order_id] = row
+        ordered = self._ordered_lines()
+        self._processes = {
+            order_id: self._process(row, ordered) for order_id, row in self.order_statuses.items()
+        }
         self._lines = lines or {}
-        self._not_handled_by_stock: set[int] = set()
+        self._unhandled_by_stock: set[int] = set()
         self._changed: dict[UUID, OrderStatus] = {}
-        self._changed_purchases: dict[UUID, OrderPurchase] = {}
-        self._new_purchase_lines: list[OrderPurchaseLine] = []
+        self._changed_linked: dict[UUID, LinkedPurchaseOrder] = {}
+        self._new_linked_lines: list[LinkedPurchaseOrderLine] = []
         self._history: list[OrderStatusChange] = []
-        self._outgoing: list[Outgoing] = []
+        self._outgoing: list[OutgoingMessage] = []
 
     @classmethod
     def on(cls, locked: Iterable[OrderStatus]) -> "Work":
+        """Return the work on these locked rows, with their linked purchase orders."""
         locked = list(locked)
-        return cls(locked, purchases=OrderPurchase.objects.filter(status__in=locked).order_by("request"))
+        linked = LinkedPurchaseOrder.objects.filter(order_status__in=locked)
+        return cls(locked, purchase_orders=linked.order_by("request_number"))
 
-    def status(self, sales_order_id: UUID) -> OrderStatus:
-        if sales_order_id not in self.statuses:
-            raise NoSuchOrder(sales_order_id)
-        return self.statuses[sales_order_id]
+    def order_status(self, sales_order_id: UUID) -> OrderStatus:
+        if sales_order_id not in self.order_statuses:
+            raise SalesOrderNotFound(sales_order_id)
+        return self.order_statuses[sales_order_id]
 
-    def prepare_retries(self, batch: Sequence[Received]) -> None:
-        """Look up, for the whole batch, what its retries ask: how far Stock is, and what was ordered."""
-        retried = [each.message.sales_order_id for each in batch if isinstance(each.message, RetryReservation)]
+    def prepare_retries(self, batch: Sequence[ReceivedMessage]) -> None:
+        """Read what the retries of the batch need: Stock's backlog and the lines of the orders."""
+        retried = [
+            each.message.sales_order_id
+            for each in batch
+            if isinstance(each.message, RetryReservation)
+        ]
         if not retried:
             return
-        # What closes one in this very batch asks a newer question, and overtakes the retry: it need not be looked up.
-        closing = [each.closed_by for own in self._purchases.values() for each in own.values() if each.closed_by]
-        self._not_handled_by_stock = not_handled(STOCK, closing)
+        # A message of this batch that closes a purchase order schedules a newer retry, which makes
+        # the older one stale. So only messages that closed one before matter here.
+        closing = [
+            row.closed_by_message_id
+            for linked in self._linked.values()
+            for row in linked.values()
+            if row.closed_by_message_id
+        ]
+        self._unhandled_by_stock = unhandled(STOCK, closing)
         orders = SalesOrder.objects.filter(id__in=retried).prefetch_related("lines")
-        self._lines = {order.id: order.ordered() for order in orders}
+        self._lines = {order.id: order.product_quantities() for order in orders}
 
     def apply(
-        self, sales_order_id: UUID, message: object, *, message_id: int | None = None, by: str = "", reason: str = ""
+        self,
+        sales_order_id: UUID,
+        message: object,
+        *,
+        message_id: int | None = None,
+        actor: str = "",
+        reason: str = "",
     ) -> None:
-        """Decide, and remember the decision for `save()`."""
+        """Decide what the message means for the order, and keep the decision for `save()`."""
         if sales_order_id not in self._processes:
             raise UnexpectedMessage(f"There is no sales order {sales_order_id}.")
         before = self._processes[sales_order_id]
         decision = decide(before, message, self._facts(sales_order_id))
         self._processes[sales_order_id] = decision.process
-        for was, entered in zip([before.state, *decision.entered], decision.entered, strict=False):
+        left = [before.status, *decision.entered]
+        for from_status, to_status in zip(left, decision.entered, strict=False):
             self._history.append(
                 OrderStatusChange(
-                    status_id=sales_order_id,
-                    from_state=was,
-                    to_state=entered,
+                    order_status_id=sales_order_id,
+                    from_status=from_status,
+                    to_status=to_status,
                     message_id=message_id,
-                    by=by,
+                    actor=actor,
                     reason=reason,
-                    at=self.now,
+                    created_at=self.now,
                 )
             )
-        self._remember_purchases(before, decision.process, message_id)
+        self._keep_linked(before, decision.process, message_id)
         if decision.process != before or decision.entered:
-            self._remember_status(decision.process, moved=bool(decision.entered))
-        self._outgoing += [Outgoing(message=each, caused_by=message_id, countdown=_countdown(each)) for each in decision.messages]
+            self._keep_status(decision.process, entered=bool(decision.entered))
+        self._outgoing += [
+            OutgoingMessage(message=each, caused_by=message_id, countdown=_countdown(each))
+            for each in decision.messages
+        ]
 
     def save(self) -> int:
-        """Write what was decided; returns how many processes it changed."""
-        save_rows(list(self._changed.values()), _REMEMBERED)
-        save_rows(list(self._changed_purchases.values()), ["late", "closed_by"])
-        OrderPurchaseLine.objects.bulk_create(self._new_purchase_lines)
+        """Write the decisions and publish their messages; return how many processes changed."""
+        upsert(list(self._changed.values()), _PROCESS_FIELDS)
+        upsert(list(self._changed_linked.values()), ["overdue", "closed_by_message_id"])
+        LinkedPurchaseOrderLine.objects.bulk_create(self._new_linked_lines)
         OrderStatusChange.objects.bulk_create(self._history)
         publish(self._outgoing)
         if self._history and logger.isEnabledFor(logging.INFO):
@@ -139,90 +173,116 @@ class Work:
 
     def _log(self) -> None:
         for change in self._history:
-            reference = self.statuses[change.status_id].order.reference
-            because = f"message {change.message_id}" if change.message_id else change.by or "placed"
-            level = logging.DEBUG if change.from_state == NEW else logging.INFO  # imports place them by the thousand
-            logger.log(level, "%s: %s, then %s (%s)", reference, change.from_state, change.to_state, because)
+            reference = self.order_statuses[change.order_status_id].order.reference
+            cause = f"message {change.message_id}" if change.message_id else change.actor
+            # Imports place thousands of orders: placing is not logged at INFO.
+            level = logging.DEBUG if change.from_status == Status.NEW else logging.INFO
+            logger.log(
+                level,
+                "Sales order %s: %s → %s (%s)",
+                reference,
+                change.from_status,
+                change.to_status,
+                cause or "placed",
+            )
 
     def _facts(self, sales_order_id: UUID) -> Facts:
-        closed_by = {purchase.closed_by for purchase in self._purchases[sales_order_id].values()}
+        closed_by = {row.closed_by_message_id for row in self._linked[sales_order_id].values()}
         return Facts(
             new_purchase_order_id=uuid.uuid4(),
             lines=self._lines.get(sales_order_id, ()),
-            stock_has_caught_up=not closed_by & self._not_handled_by_stock,
-            hold_parts=settings.ORDERFLOW_BUY == "shortage",
-            first_countdown=settings.ORDERFLOW_FIRST_COUNTDOWN,
-            longest_countdown=settings.ORDERFLOW_LONGEST_COUNTDOWN,
-            repurchases=settings.ORDERFLOW_REPURCHASES,
-            cancel_purchases=CancelPurchases(settings.ORDERFLOW_CANCEL_PURCHASES),
+            stock_has_caught_up=not closed_by & self._unhandled_by_stock,
+            allow_partial=settings.ORDERFLOW_PURCHASE_QUANTITY == "shortage",
+            retry_countdown=settings.ORDERFLOW_RETRY_COUNTDOWN,
+            retry_countdown_max=settings.ORDERFLOW_RETRY_COUNTDOWN_MAX,
+            max_repurchases=settings.ORDERFLOW_MAX_REPURCHASES,
+            withdraw_policy=WithdrawPolicy(settings.ORDERFLOW_WITHDRAW_PURCHASE_ORDERS),
         )
 
-    def _ordered(self) -> Mapping[UUID, Lines]:
-        """What was ordered with the purchase orders that are open."""
-        still_open = [each.pk for own in self._purchases.values() for each in own.values() if each.closed_by is None]
+    def _ordered_lines(self) -> Mapping[UUID, Lines]:
+        """Return the lines of the open linked purchase orders."""
+        open_ids = [
+            row.pk
+            for linked in self._linked.values()
+            for row in linked.values()
+            if row.closed_by_message_id is None
+        ]
         ordered: dict[UUID, Lines] = defaultdict(tuple)
-        if still_open:
-            for line in OrderPurchaseLine.objects.filter(purchase__in=still_open):
-                ordered[line.purchase_id] += (ProductQuantity(product_id=line.product_id, quantity=line.quantity),)
+        if open_ids:
+            rows = LinkedPurchaseOrderLine.objects.filter(linked_purchase_order__in=open_ids)
+            for line in rows:
+                quantity = ProductQuantity(product_id=line.product_id, quantity=line.quantity)
+                ordered[line.linked_purchase_order_id] += (quantity,)
         return ordered
 
-    def _process(self, status: OrderStatus, ordered: Mapping[UUID, Lines]) -> Process:
-        own = self._purchases[status.order_id].values()
+    def _process(self, row: OrderStatus, ordered: Mapping[UUID, Lines]) -> Process:
+        linked = self._linked[row.order_id].values()
         return Process(
-            sales_order_id=status.order_id,
-            automatic=status.order.delivery == DeliveryChoice.AUTOMATIC,
-            priority=status.order.priority,
-            placed_at=status.order.placed_at,
-            state=State(status.state),
-            revision=status.revision,
-            request=status.request,
-            times_bought=status.times_bought,
-            open_purchases=tuple(
-                OwnPurchase(purchase_order_id=each.pk, lines=ordered[each.pk], late=each.late)
-                for each in own
-                if each.closed_by is None
+            sales_order_id=row.order_id,
+            automatic=row.order.delivery_mode == DeliveryMode.AUTOMATIC,
+            priority=row.order.priority,
+            placed_at=row.order.placed_at,
+            status=Status(row.status),
+            revision=row.revision,
+            request_number=row.request_number,
+            purchase_count=row.purchase_count,
+            open_purchase_orders=tuple(
+                OpenPurchaseOrder(
+                    purchase_order_id=each.pk, lines=ordered[each.pk], overdue=each.overdue
+                )
+                for each in linked
+                if each.closed_by_message_id is None
             ),
-            needs_attention=status.needs_attention,
-            overdue=status.overdue,
+            needs_attention=row.needs_attention,
+            overdue=row.overdue,
         )
 
-    def _remember_status(self, process: Process, *, moved: bool) -> None:
-        status = self.statuses[process.sales_order_id]
-        status.updated_at = self.now
-        if moved:
-            status.since = self.now
-        status.state = process.state
-        status.revision = process.revision
-        status.request = process.request
-        status.purchase_order_id = process.open_purchases[-1].purchase_order_id if process.state == AG else None
-        status.times_bought = process.times_bought
-        status.needs_attention = process.needs_attention
-        status.overdue = process.overdue
-        self._changed[status.order_id] = status
+    def _keep_status(self, process: Process, *, entered: bool) -> None:
+        row = self.order_statuses[process.sales_order_id]
+        row.updated_at = self.now
+        if entered:
+            row.status_changed_at = self.now
+        row.status = process.status
+        row.revision = process.revision
+        row.request_number = process.request_number
+        awaits_goods = process.status == Status.AWAITING_GOODS_RECEIVED
+        row.purchase_order_id = (
+            process.open_purchase_orders[-1].purchase_order_id if awaits_goods else None
+        )
+        row.purchase_count = process.purchase_count
+        row.needs_attention = process.needs_attention
+        row.overdue = process.overdue
+        self._changed[row.order_id] = row
 
-    def _remember_purchases(self, before: Process, after: Process, message_id: int | None) -> None:
-        own = self._purchases[after.sales_order_id]
-        for bought in after.open_purchases:
-            if bought.purchase_order_id not in own:
-                row = OrderPurchase(
-                    purchase_order_id=bought.purchase_order_id,
-                    status_id=after.sales_order_id,
-                    request=after.request,
-                    ordered_at=self.now,
-                )
-                own[row.pk] = self._changed_purchases[row.pk] = row
-                self._new_purchase_lines += [
-                    OrderPurchaseLine(purchase=row, product_id=line.product_id, quantity=line.quantity) for line in bought.lines
-                ]
-            elif own[bought.purchase_order_id].late != bought.late:
-                row = own[bought.purchase_order_id]
-                row.late = bought.late
-                self._changed_purchases[row.pk] = row
-        for was_open in before.open_purchases:
-            if not after.has_open(was_open.purchase_order_id):
-                row = own[was_open.purchase_order_id]
-                row.closed_by = message_id
-                self._changed_purchases[row.pk] = row
+    def _keep_linked(self, before: Process, after: Process, message_id: int | None) -> None:
+        linked = self._linked[after.sales_order_id]
+        for order in after.open_purchase_orders:
+            if order.purchase_order_id not in linked:
+                self._add_linked(after, order)
+            elif linked[order.purchase_order_id].overdue != order.overdue:
+                row = linked[order.purchase_order_id]
+                row.overdue = order.overdue
+                self._changed_linked[row.pk] = row
+        for order in before.open_purchase_orders:
+            if not after.has_open(order.purchase_order_id):
+                row = linked[order.purchase_order_id]
+                row.closed_by_message_id = message_id
+                self._changed_linked[row.pk] = row
+
+    def _add_linked(self, process: Process, order: OpenPurchaseOrder) -> None:
+        row = LinkedPurchaseOrder(
+            purchase_order_id=order.purchase_order_id,
+            order_status_id=process.sales_order_id,
+            request_number=process.request_number,
+            ordered_at=self.now,
+        )
+        self._linked[process.sales_order_id][row.pk] = self._changed_linked[row.pk] = row
+        self._new_linked_lines += [
+            LinkedPurchaseOrderLine(
+                linked_purchase_order=row, product_id=line.product_id, quantity=line.quantity
+            )
+            for line in order.lines
+        ]
 
 
 def _countdown(message: Message) -> float:

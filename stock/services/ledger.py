@@ -1,4 +1,4 @@
-"""Balances being changed in one transaction, each change with its row in the ledger."""
+"""Stock levels that change in one transaction, each change with its row in the stock ledger."""
 
 import uuid
 from collections.abc import Collection
@@ -7,15 +7,15 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from orderflow.database import save_rows
-from orderflow.reasons import checked_reason
-from orderflow.refusals import Conflict
-from stock.models import Balance, Movement, StockMovement
+from orderflow.core.database import upsert
+from orderflow.core.errors import ConflictError
+from orderflow.core.reasons import validate_reason
+from stock.models import MovementType, StockLevel, StockMovement
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adjustment:
-    """A correction of what lies on the shelf, up or down. An id that was booked before counts once."""
+    """A correction of on hand. An id is recorded once."""
 
     product_id: UUID
     quantity: int
@@ -25,7 +25,7 @@ class Adjustment:
 
 @dataclass(frozen=True, kw_only=True)
 class Reversal:
-    """Of a product, so many were counted that did not arrive with a receipt. An id that was booked before counts once."""
+    """Takes back a quantity that a receipt recorded by mistake. An id is recorded once."""
 
     receipt_id: UUID
     product_id: UUID
@@ -34,127 +34,137 @@ class Reversal:
     id: UUID = field(default_factory=uuid.uuid4)
 
 
-class NotEnoughAvailable(Conflict):
-    """More is to be taken off the shelf than lies there unpromised."""
+class InsufficientStock(ConflictError):
+    """More is to be removed or reversed than is available."""
 
-    code = "not_enough_available"
+    code = "insufficient_stock"
 
-    def __init__(self, balance: Balance, quantity: int) -> None:
-        cure = "Deliver what is promised first." if balance.reserved else "Count again, or correct the quantity."
+    def __init__(self, verb: str, level: StockLevel, quantity: int, advice: str = "") -> None:
+        sku = level.product.sku
+        release = f"Cancel or change a sales order that reserves {sku}, or reduce `quantity`."
         super().__init__(
-            f"{-quantity:,} cannot be taken away: of {balance.on_hand:,} on hand {balance.reserved:,} are promised, so "
-            f"{balance.available:,} can. {cure}"
-        )
-
-
-class GoodsPromisedOrGone(Conflict):
-    """What is to be reversed is promised to somebody, or was shipped."""
-
-    code = "goods_promised_or_gone"
-
-    def __init__(self, balance: Balance, quantity: int) -> None:
-        cancel = "Cancel or change a sales order that they are promised to, and reverse then. "
-        promised = cancel if balance.reserved else ""
-        super().__init__(
-            f"{quantity:,} cannot be reversed: of {balance.on_hand:,} on hand {balance.reserved:,} are promised, so "
-            f"{balance.available:,} can. {promised}What has left the shelf is no receipt's mistake any more: count the shelf, "
-            "and book a stock adjustment."
+            f"Cannot {verb} {quantity:,} × {sku}: {level.on_hand:,} are on hand and "
+            f"{level.reserved:,} are reserved, so {level.available:,} are available. "
+            f"{release if level.reserved else 'Reduce `quantity`.'} {advice}".rstrip()
         )
 
 
 class Ledger:
-    """The balances of these products, locked by product. `cause`: the message that a change follows from; `by`: the person."""
+    """The stock levels of these products, locked by product id.
 
-    def __init__(self, products: Collection[UUID], *, by: str = "") -> None:
+    `cause`: the message that causes the next changes; `actor`: the user or command.
+    """
+
+    def __init__(self, product_ids: Collection[UUID], *, actor: str = "") -> None:
         self.cause: int | None = None
-        self.by = by
+        self.actor = actor
         self.now = timezone.now()
-        self._balances = _lock_balances(products)
+        self._levels = _lock_stock_levels(product_ids)
         self._movements: list[StockMovement] = []
 
     def available(self, product_id: UUID) -> int:
-        return self._balances[product_id].available
+        return self._levels[product_id].available
 
     def receive(self, product_id: UUID, quantity: int, *, receipt_id: UUID) -> None:
-        self._balances[product_id].change(quantity)
-        self._note(Movement.RECEIVED, product_id, on_hand=quantity, document=receipt_id)
+        self._levels[product_id].adjust(quantity)
+        self._record(
+            MovementType.RECEIVED, product_id, on_hand=quantity, source_document_id=receipt_id
+        )
 
     def adjust(self, adjustment: Adjustment) -> None:
-        """Raises `NotEnoughAvailable`, `ReasonTooLong`."""
-        balance = self._balances[adjustment.product_id]
-        if balance.available + adjustment.quantity < 0:
-            raise NotEnoughAvailable(balance, adjustment.quantity)
-        balance.change(adjustment.quantity)
-        self._note(
-            Movement.ADJUSTED,
+        """Raises: `InsufficientStock`, `ReasonTooLong`."""
+        level = self._levels[adjustment.product_id]
+        if level.available + adjustment.quantity < 0:
+            raise InsufficientStock("remove", level, -adjustment.quantity)
+        level.adjust(adjustment.quantity)
+        self._record(
+            MovementType.ADJUSTED,
             adjustment.product_id,
             on_hand=adjustment.quantity,
-            document=adjustment.id,
-            reason=checked_reason(adjustment.reason),
+            source_document_id=adjustment.id,
+            reason=validate_reason(adjustment.reason),
         )
 
     def reverse(self, reversal: Reversal) -> None:
-        """Raises `GoodsPromisedOrGone`, `ReasonTooLong`."""
-        balance = self._balances[reversal.product_id]
-        if balance.available < reversal.quantity:
-            raise GoodsPromisedOrGone(balance, reversal.quantity)
-        balance.change(-reversal.quantity)
-        self._note(
-            Movement.REVERSED,
+        """Raises: `InsufficientStock`, `ReasonTooLong`."""
+        level = self._levels[reversal.product_id]
+        if level.available < reversal.quantity:
+            advice = "Shipped goods cannot be reversed; record a stock adjustment instead."
+            raise InsufficientStock("reverse", level, reversal.quantity, advice)
+        level.adjust(-reversal.quantity)
+        self._record(
+            MovementType.REVERSED,
             reversal.product_id,
             on_hand=-reversal.quantity,
-            document=reversal.id,
-            corrects=reversal.receipt_id,
-            reason=checked_reason(reversal.reason),
+            source_document_id=reversal.id,
+            reversed_receipt_id=reversal.receipt_id,
+            reason=validate_reason(reversal.reason),
         )
 
-    def promise(self, product_id: UUID, quantity: int, *, reservation_id: UUID) -> None:
-        self._balances[product_id].promise(quantity)
-        self._note(Movement.PROMISED, product_id, reserved=quantity, document=reservation_id)
+    def reserve(self, product_id: UUID, quantity: int, *, reservation_id: UUID) -> None:
+        self._levels[product_id].reserve(quantity)
+        self._record(
+            MovementType.RESERVED, product_id, reserved=quantity, source_document_id=reservation_id
+        )
 
     def release(self, product_id: UUID, quantity: int, *, reservation_id: UUID) -> None:
-        self._balances[product_id].release(quantity)
-        self._note(Movement.RELEASED, product_id, reserved=-quantity, document=reservation_id)
+        self._levels[product_id].release(quantity)
+        self._record(
+            MovementType.RELEASED,
+            product_id,
+            reserved=-quantity,
+            source_document_id=reservation_id,
+        )
 
     def ship(self, product_id: UUID, quantity: int, *, reservation_id: UUID) -> None:
-        self._balances[product_id].ship(quantity)
-        self._note(Movement.SHIPPED, product_id, on_hand=-quantity, reserved=-quantity, document=reservation_id)
+        self._levels[product_id].ship(quantity)
+        self._record(
+            MovementType.SHIPPED,
+            product_id,
+            on_hand=-quantity,
+            reserved=-quantity,
+            source_document_id=reservation_id,
+        )
 
     def save(self) -> None:
         moved = {movement.product_id for movement in self._movements}
-        save_rows([balance for balance in self._balances.values() if balance.product_id in moved], ["on_hand", "reserved"])
+        changed = [level for level in self._levels.values() if level.product_id in moved]
+        upsert(changed, ["on_hand", "reserved"])
         StockMovement.objects.bulk_create(self._movements)
 
-    def _note(
+    def _record(
         self,
-        kind: Movement,
+        movement_type: MovementType,
         product_id: UUID,
         *,
-        document: UUID,
+        source_document_id: UUID,
         on_hand: int = 0,
         reserved: int = 0,
-        corrects: UUID | None = None,
+        reversed_receipt_id: UUID | None = None,
         reason: str = "",
     ) -> None:
         self._movements.append(
             StockMovement(
-                kind=kind,
+                movement_type=movement_type,
                 product_id=product_id,
                 on_hand=on_hand,
                 reserved=reserved,
-                document=document,
-                corrects=corrects,
+                source_document_id=source_document_id,
+                reversed_receipt_id=reversed_receipt_id,
                 reason=reason,
                 message_id=self.cause,
-                by=self.by,
-                at=self.now,
+                actor=self.actor,
+                created_at=self.now,
             )
         )
 
 
-def _lock_balances(products: Collection[UUID]) -> dict[UUID, Balance]:
-    """The balances of these products, locked by product; those that nobody asked for before begin at zero."""
-    known = set(Balance.objects.filter(product__in=products).values_list("product_id", flat=True))
-    missing = sorted(set(products) - known)
-    Balance.objects.bulk_create([Balance(product_id=each) for each in missing], ignore_conflicts=True)
-    return {balance.product_id: balance for balance in Balance.objects.filter(product__in=products).locked()}
+def _lock_stock_levels(product_ids: Collection[UUID]) -> dict[UUID, StockLevel]:
+    """Create the missing stock levels with quantity 0, then lock all of them by product id."""
+    rows = StockLevel.objects.filter(product__in=product_ids)
+    existing = set(rows.values_list("product_id", flat=True))
+    missing = sorted(set(product_ids) - existing)
+    StockLevel.objects.bulk_create(
+        [StockLevel(product_id=product_id) for product_id in missing], ignore_conflicts=True
+    )
+    return {level.product_id: level for level in rows.all().locked()}

@@ -1,42 +1,43 @@
-"""Stock at work: what a batch of messages, or a person, does to reservations and to what lies on the shelf."""
+"""Stock levels and reservations that change in one transaction."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypedDict
 from uuid import UUID
 
-from orderflow.catalog.quantities import ProductQuantity
-from orderflow.database import save_rows
+from orderflow.core.database import upsert
+from orderflow.core.quantities import ProductQuantity
 from orderflow.messaging.messages import Message, UnexpectedMessage
-from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.messaging.publishing import OutgoingMessage, publish
 from purchase.contract import GoodsReceived, ReverseReceipt
-from stock.allocation import Wait, allocate, first_promise
+from stock.allocation import Backorder, allocate, initial_reservation
 from stock.contract import MakeReservation, ReservationAccepted, ReservationRejected
 from stock.models import Reservation, ReservationLine, ReservationStatus
 from stock.services.ledger import Adjustment, Ledger, Reversal
 
-ENDED = (ReservationStatus.SHIPPED, ReservationStatus.RELEASED)
+CLOSED_STATUSES = (ReservationStatus.SHIPPED, ReservationStatus.RELEASED)
 
-Pegs = dict[UUID, Counter[UUID]]  # by product: how much was bought for which reservation
+Pegs = dict[UUID, Counter[UUID]]  # pegged quantities by product and reservation
 
 
-def what_arrives(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID], Pegs]:
-    """What arrives by product, and for whom."""
+def summarize_receipts(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID], Pegs]:
+    """Return the received quantities by product, and their pegs."""
     quantities: Counter[UUID] = Counter()
     pegs: Pegs = defaultdict(Counter)
     for receipt in receipts:
         for line in receipt.lines:
             quantities[line.product_id] += line.quantity
-            if line.bought_for:
-                pegs[line.product_id][line.bought_for] += line.quantity
+            if line.pegged_to:
+                pegs[line.product_id][line.pegged_to] += line.quantity
     return quantities, pegs
 
 
 class Work:
-    """Balances and reservations being changed in one transaction: locked in one pass, folded in memory, written once.
+    """Stock levels and reservations of a transaction: locked once, changed in memory, saved once.
 
-    Two increases of two products can fill one reservation, each in its own transaction. So every reservation is locked, and
-    its lines are read after that: whoever comes second sees both lines full, and announces it.
+    Two increases of two products can complete one reservation, each in its own transaction. So
+    the reservations are locked too, and their lines are read after that: the second transaction
+    sees both lines full and accepts the reservation.
     """
 
     def __init__(
@@ -46,78 +47,101 @@ class Work:
         reservations: Collection[UUID] = (),
         increases: Mapping[UUID, int],
         pegs: Pegs | None = None,
-        by: str = "",
+        actor: str = "",
     ) -> None:
-        self.ledger = Ledger(products, by=by)
-        self._pegged = {reservation for pegged in (pegs or {}).values() for reservation in pegged}
-        about = self._pegged | set(reservations) | self._who_waits_for_a_surplus(increases, pegs or {}, reservations)
-        self._reservations = {row.id: row for row in Reservation.objects.filter(id__in=about).locked()}
+        pegs = pegs or {}
+        self.ledger = Ledger(products, actor=actor)
+        self._pegged = {reservation for pegged in pegs.values() for reservation in pegged}
+        in_scope = self._pegged | set(reservations)
+        in_scope |= self._backorders_for_surplus(increases, pegs, reservations)
+        self._reservations = {
+            row.id: row for row in Reservation.objects.filter(id__in=in_scope).locked()
+        }
         self._lines: dict[UUID, dict[UUID, ReservationLine]] = defaultdict(dict)
         for line in ReservationLine.objects.filter(reservation__in=self._reservations):
             self._lines[line.reservation_id][line.product_id] = line
-        self._waits: dict[UUID, dict[UUID, Wait]] = defaultdict(dict)
+        self._backorders: dict[UUID, dict[UUID, Backorder]] = defaultdict(dict)
         for reservation in self._reservations.values():
-            self._note_waits(reservation)
+            self._track_backorders(reservation)
         self._changed: dict[UUID, Reservation] = {}
         self._changed_lines: dict[tuple[UUID, UUID], ReservationLine] = {}
         self._dropped_lines: list[int] = []
-        self._outgoing: list[Outgoing] = []
+        self._outgoing: list[OutgoingMessage] = []
 
     def reserve(self, request: MakeReservation) -> None:
         reservation = self._reservations.get(request.reservation_id)
         if reservation is None:
             reservation = self._add(request)
-            available = {line.product_id: self.ledger.available(line.product_id) for line in request.lines}
-            wanted = {line.product_id: line.quantity for line in request.lines}
-            promise = first_promise(wanted, available, hold_parts=request.hold_parts)
-        elif reservation.status in ENDED or request.revision < reservation.revision:
-            return  # whoever asks was answered long ago, or asks something newer
+            quantities = {line.product_id: line.quantity for line in request.lines}
+            available = {
+                product_id: self.ledger.available(product_id) for product_id in quantities
+            }
+            reserved = initial_reservation(
+                quantities, available, allow_partial=request.allow_partial
+            )
+        elif reservation.status in CLOSED_STATUSES or request.revision < reservation.revision:
+            return  # answered before, or stale: a newer request follows
         else:
             if request.revision > reservation.revision:
                 self._change(reservation, request)
-            promise = self._what_is_there_for(reservation) if reservation.status == ReservationStatus.WAITING else {}
-        reservation.request = request.request
+            backordered = reservation.status == ReservationStatus.BACKORDERED
+            reserved = self._allocation_for(reservation) if backordered else {}
+        reservation.request_number = request.request_number
         self._changed[reservation.id] = reservation
-        for product_id, quantity in promise.items():
-            self._hold(reservation, product_id, quantity)
-        if not self._announce_if_complete(reservation):
-            self._tell(ReservationRejected(**_echo(reservation), missing=self._missing(reservation)))
+        for product_id, quantity in reserved.items():
+            self._reserve(reservation, product_id, quantity)
+        if not self._accept_if_fully_reserved(reservation):
+            shortages = self._shortages(reservation)
+            self._publish(ReservationRejected(**_echo(reservation), shortages=shortages))
 
     def release(self, reservation_id: UUID) -> None:
         reservation = self._reservations.get(reservation_id)
-        if reservation is None:  # its request may still come, or never will: the tombstone is the answer
-            reservation = Reservation(id=reservation_id, revision=0, request=0, priority=0, placed_at=self.ledger.now)
+        if reservation is None:
+            # Its MakeReservation may still come: the released row makes Stock ignore it.
+            reservation = Reservation(
+                id=reservation_id,
+                revision=0,
+                request_number=0,
+                priority=0,
+                placed_at=self.ledger.now,
+            )
         elif reservation.status == ReservationStatus.SHIPPED:
-            raise UnexpectedMessage(f"Reservation {reservation_id} cannot be released: it was shipped.")
+            raise UnexpectedMessage(
+                f"Reservation {reservation_id} cannot be released: it is shipped."
+            )
         elif reservation.status == ReservationStatus.RELEASED:
             return
         reservation.status = ReservationStatus.RELEASED
         self._reservations[reservation_id] = self._changed[reservation_id] = reservation
         lines = self._lines[reservation_id].values()
         for line in lines:
-            self._waits[line.product_id].pop(reservation_id, None)
-        self._serve_with([line.product_id for line in lines if self._let_go(reservation, line, line.held)])
+            self._backorders[line.product_id].pop(reservation_id, None)
+        released = [
+            line.product_id for line in lines if self._release(reservation, line, line.reserved)
+        ]
+        for product_id in released:
+            self._allocate_available(product_id, {})
 
     def receive(self, receipt: GoodsReceived) -> None:
-        quantities, pegs = what_arrives([receipt])
+        quantities, pegs = summarize_receipts([receipt])
         for product_id, quantity in quantities.items():
             self.ledger.receive(product_id, quantity, receipt_id=receipt.receipt_id)
-            self._serve_who_waits(product_id, pegs.get(product_id, {}))
+            self._allocate_available(product_id, pegs.get(product_id, {}))
 
     def adjust(self, adjustment: Adjustment) -> None:
         self.ledger.adjust(adjustment)
         if adjustment.quantity > 0:
-            self._serve_who_waits(adjustment.product_id, {})
+            self._allocate_available(adjustment.product_id, {})
 
     def reverse(self, reversal: Reversal) -> None:
         self.ledger.reverse(reversal)
-        self._tell(
+        self._publish(
             ReverseReceipt(
                 reversal_id=reversal.id,
                 receipt_id=reversal.receipt_id,
-                product=ProductQuantity(product_id=reversal.product_id, quantity=reversal.quantity),
+                line=ProductQuantity(product_id=reversal.product_id, quantity=reversal.quantity),
                 reason=reversal.reason,
-                by=self.ledger.by,
+                actor=self.ledger.actor,
             )
         )
 
@@ -126,155 +150,183 @@ class Work:
         if reservation and reservation.status == ReservationStatus.SHIPPED:
             return
         if reservation is None or reservation.status != ReservationStatus.ACCEPTED:
-            raise UnexpectedMessage(f"Reservation {reservation_id} cannot be shipped: Stock did not accept it, or released it.")
+            status = reservation.status if reservation else "unknown"
+            raise UnexpectedMessage(
+                f"Reservation {reservation_id} cannot be shipped: its status is {status}. "
+                "Only accepted reservations can be shipped."
+            )
         for line in self._lines[reservation_id].values():
-            self.ledger.ship(line.product_id, line.held, reservation_id=reservation_id)
+            self.ledger.ship(line.product_id, line.reserved, reservation_id=reservation_id)
         reservation.status = ReservationStatus.SHIPPED
         self._changed[reservation_id] = reservation
 
     def save(self) -> None:
+        """Write the changes and publish the messages."""
         self.ledger.save()
-        save_rows(list(self._changed.values()), ["status", "revision", "request"])
+        upsert(list(self._changed.values()), ["status", "revision", "request_number"])
         if self._dropped_lines:
             ReservationLine.objects.filter(pk__in=self._dropped_lines).delete()
         changed = self._changed_lines.values()
-        new, known = [line for line in changed if line.pk is None], [line for line in changed if line.pk is not None]
-        ReservationLine.objects.bulk_create(new)
-        save_rows(known, ["quantity", "held"])
+        ReservationLine.objects.bulk_create([line for line in changed if line.pk is None])
+        upsert([line for line in changed if line.pk is not None], ["quantity", "reserved"])
         publish(self._outgoing)
 
-    def _who_waits_for_a_surplus(self, increases: Mapping[UUID, int], pegs: Pegs, asking: Collection[UUID]) -> set[UUID]:
-        """Who in line may be served by what arrives beyond what was bought for somebody who still lacks it.
+    def _backorders_for_surplus(
+        self, increases: Mapping[UUID, int], pegs: Pegs, requested: Collection[UUID]
+    ) -> set[UUID]:
+        """Return the reservations that may get a share of what exceeds the pegged shortages.
 
-        Their lines can be read before the reservations are locked: how much of a product is held, and by whom, changes only
-        under the lock of its balance, and that is ours.
+        Their lines can be read before the reservations are locked: the reserved quantity of a
+        product changes only under the lock of its stock level, which this transaction holds.
         """
-        waiting = ReservationLine.objects.that_wait()
-        lacking: Counter[UUID] = Counter()
-        for line in waiting.filter(reservation__in=self._pegged - set(asking), product__in=pegs):
-            lacking[line.product_id] += min(line.missing, pegs[line.product_id][line.reservation_id])
-        within_reach = {product_id: self.ledger.available(product_id) + quantity for product_id, quantity in increases.items()}
-        surplus = {product_id: quantity for product_id, quantity in within_reach.items() if quantity > lacking[product_id]}
-        # Somebody in this very batch may leave the line: what may be freed by that is no less than what they lack.
-        return set(waiting.reached_by(surplus)) if surplus else set()
+        backordered = ReservationLine.objects.backordered()
+        pegged_shortage: Counter[UUID] = Counter()
+        pegged_only = self._pegged - set(requested)
+        for line in backordered.filter(reservation__in=pegged_only, product__in=pegs):
+            pegged = pegs[line.product_id][line.reservation_id]
+            pegged_shortage[line.product_id] += min(line.shortage, pegged)
+        available = {
+            product_id: self.ledger.available(product_id) + quantity
+            for product_id, quantity in increases.items()
+        }
+        surplus = {
+            product_id: quantity
+            for product_id, quantity in available.items()
+            if quantity > pegged_shortage[product_id]
+        }
+        # A reservation that this batch releases leaves the queue. `increases` counts at least its
+        # whole quantity, so the reach is large enough without it.
+        return set(backordered.within_reach(surplus)) if surplus else set()
 
     def _add(self, request: MakeReservation) -> Reservation:
         reservation = Reservation(
             id=request.reservation_id,
             revision=request.revision,
-            request=request.request,
+            request_number=request.request_number,
             priority=request.priority,
             placed_at=request.placed_at,
         )
         self._reservations[reservation.id] = reservation
         for line in request.lines:
             self._add_line(reservation, line)
-        self._note_waits(reservation)
+        self._track_backorders(reservation)
         return reservation
 
     def _add_line(self, reservation: Reservation, line: ProductQuantity) -> None:
-        row = ReservationLine(reservation=reservation, product_id=line.product_id, quantity=line.quantity)
-        self._lines[reservation.id][line.product_id] = self._changed_lines[reservation.id, line.product_id] = row
+        row = ReservationLine(
+            reservation=reservation, product_id=line.product_id, quantity=line.quantity
+        )
+        self._lines[reservation.id][line.product_id] = row
+        self._changed_lines[reservation.id, line.product_id] = row
 
     def _change(self, reservation: Reservation, request: MakeReservation) -> None:
-        """Want what the request wants; keep as much of what is held as that is, and let go of the rest."""
+        """Replace the lines by those of the request; release what is reserved beyond them."""
         reservation.revision = request.revision
-        reservation.status = ReservationStatus.WAITING
-        wanted = {line.product_id: line for line in request.lines}
+        reservation.status = ReservationStatus.BACKORDERED
+        new_lines = {line.product_id: line for line in request.lines}
         lines = self._lines[reservation.id]
-        freed = []
+        released = []
         for product_id, row in list(lines.items()):
-            row.quantity = wanted[product_id].quantity if product_id in wanted else 0
-            if self._let_go(reservation, row, max(row.held - row.quantity, 0)):
-                freed.append(product_id)
+            row.quantity = new_lines[product_id].quantity if product_id in new_lines else 0
+            if self._release(reservation, row, max(row.reserved - row.quantity, 0)):
+                released.append(product_id)
             self._changed_lines[reservation.id, product_id] = row
-            if product_id not in wanted:
+            if product_id not in new_lines:
                 self._drop_line(reservation, row)
-        for product_id, line in wanted.items():
+        for product_id, line in new_lines.items():
             if product_id not in lines:
                 self._add_line(reservation, line)
-        self._note_waits(reservation)
-        self._serve_with(freed)
+        self._track_backorders(reservation)
+        for product_id in released:
+            self._allocate_available(product_id, {})
 
     def _drop_line(self, reservation: Reservation, row: ReservationLine) -> None:
         del self._lines[reservation.id][row.product_id]
         del self._changed_lines[reservation.id, row.product_id]
-        self._waits[row.product_id].pop(reservation.id, None)
+        self._backorders[row.product_id].pop(reservation.id, None)
         if row.pk is not None:
             self._dropped_lines.append(row.pk)
 
-    def _note_waits(self, reservation: Reservation) -> None:
-        if reservation.status == ReservationStatus.WAITING:
+    def _track_backorders(self, reservation: Reservation) -> None:
+        if reservation.status == ReservationStatus.BACKORDERED:
             for line in self._lines[reservation.id].values():
-                self._note_wait(reservation, line)
+                self._track_backorder(reservation, line)
 
-    def _note_wait(self, reservation: Reservation, line: ReservationLine) -> None:
-        waits = self._waits[line.product_id]
-        if line.missing:
-            waits[reservation.id] = Wait(missing=line.missing, priority=reservation.priority, placed_at=reservation.placed_at)
+    def _track_backorder(self, reservation: Reservation, line: ReservationLine) -> None:
+        backorders = self._backorders[line.product_id]
+        if line.shortage:
+            backorders[reservation.id] = Backorder(
+                shortage=line.shortage,
+                priority=reservation.priority,
+                placed_at=reservation.placed_at,
+            )
         else:
-            waits.pop(reservation.id, None)
+            backorders.pop(reservation.id, None)
 
-    def _what_is_there_for(self, reservation: Reservation) -> dict[UUID, int]:
-        """The allocation pass for one reservation that waits."""
-        promise = {}
+    def _allocation_for(self, reservation: Reservation) -> dict[UUID, int]:
+        """Return what one backordered reservation gets from available stock, by product."""
+        allocation = {}
         for product_id in self._lines[reservation.id]:
-            waits = {each: wait for each, wait in self._waits[product_id].items() if each == reservation.id}
-            promise[product_id] = allocate(self.ledger.available(product_id), waits).get(reservation.id, 0)
-        return {product_id: quantity for product_id, quantity in promise.items() if quantity}
+            backorders = self._backorders[product_id]
+            mine = {key: each for key, each in backorders.items() if key == reservation.id}
+            allocated = allocate(self.ledger.available(product_id), mine)
+            allocation[product_id] = allocated.get(reservation.id, 0)
+        return {product_id: quantity for product_id, quantity in allocation.items() if quantity}
 
-    def _serve_who_waits(self, product_id: UUID, pegs: Mapping[UUID, int]) -> None:
-        """The allocation pass over everything that is available of a product."""
-        for reservation_id, quantity in allocate(self.ledger.available(product_id), self._waits[product_id], pegs).items():
+    def _allocate_available(self, product_id: UUID, pegs: Mapping[UUID, int]) -> None:
+        """Allocate everything that is available of a product to its backorders."""
+        available = self.ledger.available(product_id)
+        allocated = allocate(available, self._backorders[product_id], pegs)
+        for reservation_id, quantity in allocated.items():
             reservation = self._reservations[reservation_id]
-            self._hold(reservation, product_id, quantity)
-            self._announce_if_complete(reservation)
+            self._reserve(reservation, product_id, quantity)
+            self._accept_if_fully_reserved(reservation)
 
-    def _hold(self, reservation: Reservation, product_id: UUID, quantity: int) -> None:
+    def _reserve(self, reservation: Reservation, product_id: UUID, quantity: int) -> None:
         line = self._lines[reservation.id][product_id]
-        line.held += quantity
+        line.reserved += quantity
         self._changed_lines[reservation.id, product_id] = line
-        self.ledger.promise(product_id, quantity, reservation_id=reservation.id)
-        self._note_wait(reservation, line)
+        self.ledger.reserve(product_id, quantity, reservation_id=reservation.id)
+        self._track_backorder(reservation, line)
 
-    def _let_go(self, reservation: Reservation, line: ReservationLine, quantity: int) -> bool:
-        """Give up so much of what a line holds; returns whether that is anything."""
+    def _release(self, reservation: Reservation, line: ReservationLine, quantity: int) -> bool:
+        """Release this quantity of a line; return whether it is more than 0."""
         if not quantity:
             return False
-        line.held -= quantity
+        line.reserved -= quantity
         self._changed_lines[reservation.id, line.product_id] = line
         self.ledger.release(line.product_id, quantity, reservation_id=reservation.id)
         return True
 
-    def _serve_with(self, freed: Iterable[UUID]) -> None:
-        for product_id in freed:
-            self._serve_who_waits(product_id, {})
-
-    def _announce_if_complete(self, reservation: Reservation) -> bool:
-        if self._missing(reservation):
+    def _accept_if_fully_reserved(self, reservation: Reservation) -> bool:
+        if self._shortages(reservation):
             return False
         reservation.status = ReservationStatus.ACCEPTED
         self._changed[reservation.id] = reservation
-        self._tell(ReservationAccepted(**_echo(reservation)))
+        self._publish(ReservationAccepted(**_echo(reservation)))
         return True
 
-    def _missing(self, reservation: Reservation) -> tuple[ProductQuantity, ...]:
+    def _shortages(self, reservation: Reservation) -> tuple[ProductQuantity, ...]:
         return tuple(
-            ProductQuantity(product_id=line.product_id, quantity=line.missing)
+            ProductQuantity(product_id=line.product_id, quantity=line.shortage)
             for line in self._lines[reservation.id].values()
-            if line.missing
+            if line.shortage
         )
 
-    def _tell(self, message: Message) -> None:
-        self._outgoing.append(Outgoing(message=message, caused_by=self.ledger.cause))
+    def _publish(self, message: Message) -> None:
+        self._outgoing.append(OutgoingMessage(message=message, caused_by=self.ledger.cause))
 
 
 class _Echo(TypedDict):
     reservation_id: UUID
     revision: int
-    request: int
+    request_number: int
 
 
 def _echo(reservation: Reservation) -> _Echo:
-    """What every answer repeats of the question."""
-    return {"reservation_id": reservation.id, "revision": reservation.revision, "request": reservation.request}
+    """Return what every reply repeats of the request."""
+    return {
+        "reservation_id": reservation.id,
+        "revision": reservation.revision,
+        "request_number": reservation.request_number,
+    }

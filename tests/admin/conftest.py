@@ -1,4 +1,4 @@
-"""Who looks at the admin, and a small trading company to look at."""
+"""Helpers of the admin tests: users, URLs, form data, actions, and sample data."""
 
 import re
 from collections.abc import Sequence
@@ -14,29 +14,38 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.messaging.publishing import OutgoingMessage, publish
 from purchase.contract import PeggedQuantity
 from purchase.models import PurchaseOrder
-from purchase.services import Arrival, NewPurchaseOrder, close_short, create_purchase_orders, receive_goods
-from purchase.services.elsewhere import RemoteReport, take_remote_receipt
+from purchase.services import (
+    PurchaseOrderDraft,
+    ReceiptDraft,
+    close_short,
+    create_purchase_orders,
+    receive_goods,
+)
+from purchase.services.external import ExternalReceiptDraft, receive_external
 from sales.models import OrderStatus, SalesOrder
-from sales.services import NewOrder, place_orders
+from sales.services import SalesOrderDraft, place_orders
 from stock.contract import ShipReservation
 from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
-from tests.conftest import lines, product, settle
+from tests.conftest import drain_all, lines, product
 
-Line = tuple[UUID | str, object]  # a product and a quantity, as somebody gives them
+Line = tuple[UUID | str, object]  # product and quantity as form values, valid or not
 
-NOTHING_TO_DO = "Nothing was to be done: it was so before."
-OUR_APPS = {"catalog", "messaging", "feed", "sales", "stock", "purchase"}
-OUR_MODELS = sorted(
-    (model for model in admin.site._registry if model._meta.app_label in OUR_APPS), key=lambda model: model._meta.label
+NO_CHANGES_NEEDED = "No changes were needed."
+APPS = {"catalog", "messaging", "feed", "sales", "stock", "purchase"}
+MODELS = sorted(
+    (model for model in admin.site._registry if model._meta.app_label in APPS),
+    key=lambda model: model._meta.label,
 )
+
+# -- users ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def owner(db: None) -> Client:
-    """Logged in as a superuser called olga."""
+def superuser(db: None) -> Client:
+    """A client of the superuser `olga`."""
     return client_of(User.objects.create_superuser("olga"))
 
 
@@ -47,16 +56,18 @@ def client_of(user: User) -> Client:
 
 
 def staff(name: str, *permissions: str) -> Client:
-    """Logged in as a member of staff who may see everything of ours and, beyond that, has these permissions."""
+    """Return a client of a staff user with every view permission and these permissions."""
     user = User.objects.create_user(name, is_staff=True)
-    seeing = Permission.objects.filter(content_type__app_label__in=OUR_APPS, codename__startswith="view_")
+    view = Permission.objects.filter(
+        content_type__app_label__in=APPS, codename__startswith="view_"
+    )
     more = Permission.objects.filter(codename__in=permissions)
     assert more.count() == len(permissions)
-    user.user_permissions.set([*seeing, *more])
+    user.user_permissions.set([*view, *more])
     return client_of(user)
 
 
-# -- where things are -----------------------------------------------------------------------------------------------------
+# -- URLs and pages ------------------------------------------------------------------------------
 
 
 def list_url(model: type[Model]) -> str:
@@ -75,153 +86,208 @@ def text_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
-# -- what happens ---------------------------------------------------------------------------------------------------------
+def page_html(client: Client, row: Model) -> str:
+    return client.get(page_url(row)).content.decode()
 
 
-def on_the_shelf(**quantities: int) -> None:
-    found = [Adjustment(product_id=product(sku), quantity=quantity, reason="found") for sku, quantity in quantities.items()]
-    adjust_stock(found, by="olga")
+def page_text(client: Client, row: Model) -> str:
+    return text_of(page_html(client, row))
 
 
-def place(*, delivery: str = "automatic", reference: str = "", **quantities: int) -> SalesOrder:
-    order = NewOrder(lines=lines(**quantities), delivery=delivery, reference=reference, customer="Ada")
-    return place_orders([order], by="olga")[0]
+# -- data ----------------------------------------------------------------------------------------
 
 
-def receive_everything_open() -> None:
-    receive_goods(
-        [Arrival(purchase_order_id=order.id) for order in PurchaseOrder.objects.open().filter(elsewhere=False)], by="anna"
-    )
+@pytest.fixture
+def sample_data(db: None) -> None:
+    create_sample_data()
 
 
-def dead_letter_about(order: SalesOrder) -> None:
-    """Somebody wants the goods of an order shipped that have not arrived: it cannot be done."""
-    with transaction.atomic():
-        publish([Outgoing(message=ShipReservation(reservation_id=order.id))])
-    settle()
+def create_sample_data(repetitions: int = 1) -> None:
+    """Create rows in every table.
 
-
-def business(turns: int) -> None:
-    """Each turn leaves rows in every table: something delivered, something bought, something that waits, a dead letter."""
-    for _ in range(turns):
-        on_the_shelf(chair=4)
+    Each repetition has delivered, purchased and backordered orders and a dead letter.
+    """
+    for _ in range(repetitions):
+        add_stock(chair=4)
         place(chair=2)
         place(table=3)
-        settle()
-        receive_everything_open()
-        settle()
-        place(delivery="manual", chair=1)
-        waiting = place(chair=1, table=2)
-        settle()
-        receive_goods([Arrival(purchase_order_id=purchase_of(waiting), lines=lines(table=1))], by="anna")
-        settle()
-        dead_letter_about(waiting)
-        closed_short_after_a_reversal()
-        told_of_by_another_system()
+        drain_all()
+        receive_all_open()
+        drain_all()
+        place(delivery_mode="manual", chair=1)
+        backordered = place(chair=1, table=2)
+        drain_all()
+        receive(awaited_purchase_order(backordered), table=1)
+        drain_all()
+        create_dead_letter(backordered)
+        close_short_after_reversal()
+        report_external_receipt()
 
 
-def closed_short_after_a_reversal() -> None:
-    """Of five lamps that nobody waits for two came, three were counted, and the rest will not come."""
-    lamps = PeggedQuantity(product_id=product("lamp"), quantity=5)
-    [order] = create_purchase_orders([NewPurchaseOrder(lines=[lamps])])
-    [receipt] = receive_goods([Arrival(purchase_order_id=order.id, lines=lines(lamp=3))], by="anna")
-    settle()
-    reverse_receipt(Reversal(receipt_id=receipt.id, product_id=lamps.product_id, quantity=1, reason="miscounted"), by="anna")
-    close_short([order.id], by="anna", reason="sold out")
-    settle()
+def add_stock(**quantities: int) -> None:
+    adjustments = [
+        Adjustment(product_id=product(sku), quantity=quantity, reason="opening stock")
+        for sku, quantity in quantities.items()
+    ]
+    adjust_stock(adjustments, actor="olga")
 
 
-def told_of_by_another_system() -> None:
-    """Of three lamps one has arrived where the purchase order is kept."""
-    lamps = PeggedQuantity(product_id=product("lamp"), quantity=3)
-    [order] = create_purchase_orders([NewPurchaseOrder(lines=[lamps], elsewhere=True)])
-    report = RemoteReport(purchase_order_id=order.id, number=1, id=uuid4(), lines=lines(lamp=1), complete=False)
-    take_remote_receipt(report, by="relay")
-    settle()
-
-
-def purchase_of(order: SalesOrder) -> UUID:
-    waited_for = OrderStatus.objects.get(order=order).purchase_order_id
-    assert waited_for
-    return waited_for
+def place(
+    *, delivery_mode: str = "automatic", reference: str = "", **quantities: int
+) -> SalesOrder:
+    draft = SalesOrderDraft(
+        lines=lines(**quantities),
+        delivery_mode=delivery_mode,
+        reference=reference,
+        customer="Ada",
+    )
+    return place_orders([draft], actor="olga")[0]
 
 
 def two_deliverable_orders() -> list[SalesOrder]:
-    on_the_shelf(chair=5)
-    orders = [place(chair=1, delivery="manual", reference=reference) for reference in ("WEB-1", "WEB-2")]
-    settle()
+    add_stock(chair=5)
+    orders = [
+        place(chair=1, delivery_mode="manual", reference=reference)
+        for reference in ("WEB-1", "WEB-2")
+    ]
+    drain_all()
     return orders
 
 
-def ordered_table(quantity: int = 4, reference: str = "P-1") -> PurchaseOrder:
-    line = PeggedQuantity(product_id=product("table"), quantity=quantity)
-    return create_purchase_orders([NewPurchaseOrder(lines=[line], reference=reference)])[0]
+def statuses(orders: Sequence[SalesOrder]) -> set[str]:
+    return set(OrderStatus.objects.filter(order__in=orders).values_list("status", flat=True))
 
 
-def states(orders: Sequence[SalesOrder]) -> set[str]:
-    return set(OrderStatus.objects.filter(order__in=orders).values_list("state", flat=True))
+def awaited_purchase_order(order: SalesOrder) -> UUID:
+    purchase_order_id = OrderStatus.objects.get(order=order).purchase_order_id
+    assert purchase_order_id
+    return purchase_order_id
 
 
-# -- what a browser sends ---------------------------------------------------------------------------------------------------
+def create_purchase_order(
+    reference: str = "P-1", *, external: bool = False, **quantities: int
+) -> PurchaseOrder:
+    """Create a purchase order, by default of 4 tables."""
+    ordered = [
+        PeggedQuantity(product_id=product(sku), quantity=quantity)
+        for sku, quantity in (quantities or {"table": 4}).items()
+    ]
+    draft = PurchaseOrderDraft(lines=ordered, reference=reference, external=external)
+    return create_purchase_orders([draft])[0]
 
 
-def order_form(*lines: Line, new_id: UUID | None = None, **fields: object) -> dict[str, Any]:
-    form = {"new_id": new_id or uuid4(), "reference": "", "lines-TOTAL_FORMS": len(lines), "lines-INITIAL_FORMS": 0, **fields}
-    for number, (product_id, quantity) in enumerate(lines):
-        form |= {f"lines-{number}-product": product_id, f"lines-{number}-quantity": quantity}
-    return form
+def receive(purchase_order_id: UUID, **quantities: int) -> None:
+    """Receive these quantities, or everything outstanding if none are given."""
+    received = lines(**quantities) if quantities else None
+    draft = ReceiptDraft(purchase_order_id=purchase_order_id, lines=received)
+    receive_goods([draft], actor="anna")
 
 
-def sales_order(*lines: Line, **fields: object) -> dict[str, Any]:
-    return order_form(*lines, **{"customer": "Ada", "priority": 0, "delivery": "automatic", **fields})  # type: ignore[arg-type]
+def receive_all_open() -> None:
+    for order in PurchaseOrder.objects.open().filter(external=False):
+        receive(order.id)
 
 
-def adjustment(sku: str, quantity: object, reason: str = "counted", **fields: object) -> dict[str, Any]:
-    return {"new_id": uuid4(), "product": product(sku), "quantity": quantity, "reason": reason, **fields}
+def create_dead_letter(order: SalesOrder) -> None:
+    """Publish a command that cannot be handled: ship a reservation that is backordered."""
+    with transaction.atomic():
+        publish([OutgoingMessage(message=ShipReservation(reservation_id=order.id))])
+    drain_all()
 
 
-# -- actions, and pages that ask ---------------------------------------------------------------------------------------------
+def close_short_after_reversal() -> None:
+    """Receive 3 of 5 lamps, reverse 1, and close the purchase order short."""
+    order = create_purchase_order("", lamp=5)
+    receive(order.id, lamp=3)
+    drain_all()
+    reversal = Reversal(
+        receipt_id=order.receipts.get().pk,
+        product_id=product("lamp"),
+        quantity=1,
+        reason="miscounted",
+    )
+    reverse_receipt(reversal, actor="anna")
+    close_short([order.id], actor="anna", reason="sold out")
+    drain_all()
 
-WHY = "The customer called"
+
+def report_external_receipt() -> None:
+    """Report that 1 of 3 lamps of an external purchase order was received."""
+    order = create_purchase_order("", external=True, lamp=3)
+    draft = ExternalReceiptDraft(
+        purchase_order_id=order.id, sequence_number=1, id=uuid4(), lines=lines(lamp=1), final=False
+    )
+    receive_external(draft, actor="relay")
+    drain_all()
 
 
-def act(client: Client, action: str, rows: Sequence[Model], **more: str) -> str:
-    """Choose these rows in their list and run an action; returns what the next page says."""
-    form = {"action": action, "_selected_action": [str(row.pk) for row in rows], **more}
-    response = client.post(list_url(type(rows[0])), form, follow=True)
+# -- form data -----------------------------------------------------------------------------------
+
+
+def _lines_data(lines: Sequence[Line]) -> dict[str, Any]:
+    data: dict[str, Any] = {"lines-TOTAL_FORMS": len(lines), "lines-INITIAL_FORMS": 0}
+    for index, (product_id, quantity) in enumerate(lines):
+        data |= {f"lines-{index}-product": product_id, f"lines-{index}-quantity": quantity}
+    return data
+
+
+def purchase_order_form(*lines: Line, **fields: object) -> dict[str, Any]:
+    return {"new_id": uuid4(), "reference": "", **_lines_data(lines), **fields}
+
+
+def sales_order_form(*lines: Line, **fields: object) -> dict[str, Any]:
+    defaults = {"customer": "Ada", "priority": 0, "delivery_mode": "automatic"}
+    return purchase_order_form(*lines, **{**defaults, **fields})
+
+
+def adjustment_form(sku: str, quantity: object, **fields: object) -> dict[str, Any]:
+    defaults = {"new_id": uuid4(), "product": product(sku), "reason": "counted"}
+    return {**defaults, "quantity": quantity, **fields}
+
+
+def change_lines_form(*lines: Line, revision: object = 1) -> dict[str, Any]:
+    return {"revision": revision, **_lines_data(lines)}
+
+
+# -- actions -------------------------------------------------------------------------------------
+
+REASON = "The customer called"
+CONFIRMATION = {"confirmed": "yes", "reason": REASON}
+
+
+def post(client: Client, url: str, data: dict[str, Any]) -> str:
+    """Post the form and return the text of the page that follows."""
+    response = client.post(url, data, follow=True)
     assert response.status_code == 200
     return text_of(response.content.decode())
 
 
-def ask(client: Client, name: str, row: Model) -> str:
-    """Open the page that asks this about a row."""
+def run_action(client: Client, action: str, rows: Sequence[Model], **fields: str) -> str:
+    """Run an action on these rows of a list; return the text of the page that follows."""
+    data = {"action": action, "_selected_action": [str(row.pk) for row in rows], **fields}
+    return post(client, list_url(type(rows[0])), data)
+
+
+def open_form(client: Client, name: str, row: Model) -> str:
+    """Open the page of an action on one row; return its HTML."""
     response = client.get(page_url(row, name))
     assert response.status_code == 200
     return response.content.decode()
 
 
-def answer(client: Client, name: str, row: Model, **given: object) -> str:
-    """Send what the page asks for; returns what the next page says."""
-    response = client.post(page_url(row, name), {"answered": "yes", "reason": WHY, **given}, follow=True)
-    assert response.status_code == 200
-    return text_of(response.content.decode())
+def confirm(client: Client, name: str, row: Model, **fields: object) -> str:
+    """Confirm an action on one row; return the text of the page that follows."""
+    return post(client, page_url(row, name), {**CONFIRMATION, **fields})
 
 
-def answer_about(client: Client, name: str, rows: Sequence[Model], **given: str) -> str:
-    """Send what the page asks for about several rows, which were chosen in their list."""
-    return act(client, name, rows, answered="yes", **{"reason": WHY, **given})
+def confirm_bulk(client: Client, name: str, rows: Sequence[Model], **fields: str) -> str:
+    """Confirm an action on selected rows; return the text of the page that follows."""
+    return run_action(client, name, rows, **{**CONFIRMATION, **fields})
 
 
-def new_lines(*lines: Line, revision: object = 1) -> dict[str, Any]:
-    form: dict[str, Any] = {"revision": revision, "lines-TOTAL_FORMS": len(lines), "lines-INITIAL_FORMS": 0}
-    for number, (product_id, quantity) in enumerate(lines):
-        form |= {f"lines-{number}-product": product_id, f"lines-{number}-quantity": quantity}
-    return form
-
-
-def the_log() -> list[tuple[str, str, str]]:
+def log_entries() -> list[tuple[str, str, str]]:
+    """Return user, object and text of each logged change."""
     entries = LogEntry.objects.filter(action_flag=CHANGE).order_by("id")
-    return [(entry.user.get_username(), entry.object_repr, entry.change_message) for entry in entries]
-
-
-# -- deliver --------------------------------------------------------------------------------------------------------------
+    return [
+        (entry.user.get_username(), entry.object_repr, entry.change_message) for entry in entries
+    ]

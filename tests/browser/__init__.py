@@ -1,1 +1,1 @@
-"""What a person sees in a real browser."""
+"""Tests of pages in a real browser."""

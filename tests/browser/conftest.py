@@ -9,9 +9,9 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.rest.conftest import answers, free_port, server
+from tests.rest.conftest import server
 
-__all__ = ["answers", "free_port", "server"]
+__all__ = ["server"]
 
 SWITCHES = [
     "--headless",
@@ -29,11 +29,8 @@ SWITCHES = [
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
-    """Chromium, which has to complain of nothing until the test ends."""
-    missing = [program for program in ("chromium", "chromedriver") if not shutil.which(program)]
-    if missing:
-        assert not os.environ.get("CI"), f"{missing}: not installed; in CI a skipped test is a failure"
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    """Chromium; the test fails if the browser logs a severe error, such as a blocked script."""
+    _require_programs("chromium", "chromedriver")
     options = ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
     for switch in [*SWITCHES, f"--user-data-dir={tmp_path / 'profile'}"]:
@@ -43,15 +40,24 @@ def browser(tmp_path: Path) -> Iterator[Chrome]:
     try:
         yield chrome
         log = chrome.get_log("browser")  # type: ignore[no-untyped-call]
-        severe = [entry["message"] for entry in log if entry["level"] == "SEVERE"]  # a blocked script, say
+        severe = [entry["message"] for entry in log if entry["level"] == "SEVERE"]
         assert [message for message in severe if "favicon.ico" not in message] == []
     finally:
         chrome.quit()
 
 
+def _require_programs(*programs: str) -> None:
+    """Skip the test if a program is missing; in CI, fail."""
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing:
+        text = f"not installed: {', '.join(missing)}"
+        assert not os.environ.get("CI"), text
+        pytest.skip(text)
+
+
 @pytest.fixture
 def logged_in(browser: Chrome, transactional_db: None, server: str) -> Chrome:
-    """As a superuser called ada."""
+    """A browser in which the superuser `ada` is logged in."""
     get_user_model().objects.create_superuser("ada", password="very-secret-1815")
     browser.get(f"{server}/admin/")
     browser.find_element(By.NAME, "username").send_keys("ada")

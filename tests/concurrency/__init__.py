@@ -1,1 +1,4 @@
-"""Two at once, on real threads and a real PostgreSQL: each test forces the moment that matters, and knows how it can fail."""
+"""Two transactions at the same time, in real threads on PostgreSQL.
+
+Each test stops a thread at the critical moment, and a comment says without what it fails.
+"""

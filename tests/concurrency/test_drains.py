@@ -1,4 +1,4 @@
-"""Two drains of one consumer at once: each message is handed over once, and in order within its key."""
+"""Two drains of one consumer: each message is handled once, and in the order of its key."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -9,141 +9,165 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from orderflow.catalog.quantities import ProductQuantity
+from orderflow.core.quantities import ProductQuantity
 from orderflow.messaging import consuming, subscriptions
 from orderflow.messaging.consuming import drain
-from orderflow.messaging.messages import Received
-from orderflow.messaging.models import Delivery, StoredMessage
-from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.messaging.messages import Message, ReceivedMessage
+from orderflow.messaging.models import QueuedMessage, StoredMessage
+from orderflow.messaging.publishing import OutgoingMessage, publish
 from stock.contract import MakeReservation, ShipReservation
-from stock.models import Balance, Movement, StockMovement
+from stock.models import MovementType, StockLevel, StockMovement
 from stock.services import Adjustment, adjust_stock
-from tests.concurrency.conftest import put_on_the_shelf
-from tests.concurrency.threads import meet, pile_up, without_row_locks
+from tests.concurrency.helpers import add_stock
+from tests.concurrency.threads import meet, run_behind_lock, without_row_locks
 from tests.conftest import product
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.postgresql_only, pytest.mark.django_db(transaction=True)]
 
-HANDING_OVER = (consuming, "_received")  # the consumer and a batch of deliveries are locked
-FailAt = Callable[[Collection[int]], None]
-ONE_KEY, ANOTHER_KEY = uuid4(), uuid4()
+CLAIMED = (consuming, "_received")  # the consumer and a batch of queued messages are locked
+KEY, OTHER_KEY = uuid4(), uuid4()
+FailFor = Callable[[Collection[int]], None]
 
 drain_stock = partial(drain, "stock", batch=2)
-drain_stock_at_once = partial(drain, "stock")
 
 
-def test_two_drains_at_once_hand_over_each_message_once_and_in_order(stock_takes_notes: None) -> None:
-    # Seen to fail: without the consumer's lock the second drain takes a share; what else keeps it to once, see below.
-    messages = published(ONE_KEY, ANOTHER_KEY, ONE_KEY, ANOTHER_KEY, ONE_KEY)
+def test_concurrent_drains_handle_each_message_once_in_order(recording_consumer: None) -> None:
+    # Fails without the lock of the consumer: the second drain handles a part of the messages.
+    # The next two tests show what else prevents that a message is handled twice.
+    message_ids = publish_for_keys(KEY, OTHER_KEY, KEY, OTHER_KEY, KEY)
 
-    drained = meet(drain_stock, drain_stock, at=HANDING_OVER)
+    drained = meet(drain_stock, drain_stock, at=CLAIMED)
 
     assert (drained.first, drained.second) == (5, 0)
     assert not drained.second_waited
-    assert handled() == messages
+    assert handled() == message_ids
 
 
-def test_without_locks_the_count_of_the_deleted_deliveries_undoes_what_was_handled_twice(
-    monkeypatch: pytest.MonkeyPatch, stock_takes_notes: None
+def test_missing_locks_are_compensated_by_count_of_deleted_rows(
+    monkeypatch: pytest.MonkeyPatch, recording_consumer: None
 ) -> None:
-    messages = published(ONE_KEY, ANOTHER_KEY, ONE_KEY)
+    message_ids = publish_for_keys(KEY, OTHER_KEY, KEY)
     without_row_locks(monkeypatch)
 
-    drained = meet(drain_stock, drain_stock, at=HANDING_OVER)
+    drained = meet(drain_stock, drain_stock, at=CLAIMED)
 
     assert (drained.first, drained.second) == (0, 3)
-    assert handled() == messages
+    assert handled() == message_ids
 
 
-def test_without_locks_and_without_the_count_messages_are_handled_twice(
-    monkeypatch: pytest.MonkeyPatch, stock_takes_notes: None
+def test_missing_locks_and_count_handle_messages_twice(
+    monkeypatch: pytest.MonkeyPatch, recording_consumer: None
 ) -> None:
-    messages = published(ONE_KEY, ANOTHER_KEY, ONE_KEY)
+    def delete_without_count(handled: Sequence[QueuedMessage]) -> None:
+        QueuedMessage.objects.filter(id__in=[queued.pk for queued in handled]).delete()
+
+    message_ids = publish_for_keys(KEY, OTHER_KEY, KEY)
     without_row_locks(monkeypatch)
-    monkeypatch.setattr(consuming, "_delete", lambda rows: Delivery.objects.filter(id__in=[row.pk for row in rows]).delete())
+    monkeypatch.setattr(consuming, "_delete", delete_without_count)
 
-    meet(drain_stock, drain_stock, at=HANDING_OVER)
+    meet(drain_stock, drain_stock, at=CLAIMED)
 
-    assert handled() == [*messages, *messages[:2]]
+    assert handled() == [*message_ids, *message_ids[:2]]
 
 
-def test_what_follows_a_failure_waits_although_another_drain_runs_at_once(stock_fails_at: FailAt) -> None:
-    # Seen to fail: with a failed delivery that does not hold its key.
-    failing, _, other = published(ONE_KEY, ONE_KEY, ANOTHER_KEY)
-    stock_fails_at([failing])
+def test_failed_message_blocks_its_key_in_concurrent_drains(failing_consumer: FailFor) -> None:
+    # Fails if a failed message does not block its key.
+    failing, _, other = publish_for_keys(KEY, KEY, OTHER_KEY)
+    failing_consumer([failing])
 
-    meet(drain_stock, drain_stock, at=HANDING_OVER)
+    meet(drain_stock, drain_stock, at=CLAIMED)
 
     assert handled() == [other]
 
 
-def test_a_batch_that_is_handled_one_by_one_deadlocks_with_nobody() -> None:
-    # Seen to fail: with all its messages in one transaction, which locks balances in the order of the messages.
-    put_on_the_shelf(chair=1, sofa=1, table=1)
+def test_isolated_mode_does_not_deadlock_with_adjustment() -> None:
+    # Fails if isolated mode handles all messages in one transaction: that locks stock levels in
+    # the order of the messages.
+    add_stock(chair=1, sofa=1, table=1)
     first, middle, last = sorted(product(sku) for sku in ("chair", "sofa", "table"))
-    StoredMessage.objects.filter(id__in=published(ONE_KEY)).update(payload={})  # the batch fails before it locks anything
-    for each in (last, middle, first):
-        ask_for(each)
+    undecodable = StoredMessage.objects.filter(id__in=publish_for_keys(KEY))
+    undecodable.update(payload={})  # the batch fails before it locks a stock level
+    publish_each(*(reservation_request(each) for each in (last, middle, first)))
 
-    pile_up(
-        drain_stock_at_once, partial(adjust_stock, [one_more(first), one_more(middle)], by="ann"), holding=partial(lock, middle)
+    run_behind_lock(
+        partial(drain, "stock"),
+        partial(adjust_stock, [adjustment(first), adjustment(middle)], actor="ann"),
+        lock=partial(lock_stock_level, middle),
     )
 
-    assert {balance.on_hand for balance in Balance.objects.filter(product__in=[first, middle])} == {2}
+    levels = StockLevel.objects.filter(product__in=[first, middle])
+    assert [level.on_hand for level in levels] == [2, 2]
 
 
-# -- a consumer that keeps a list ------------------------------------------------------------------------------------------
+# -- a consumer that records messages ------------------------------------------------------------
 
 
 @pytest.fixture
-def stock_fails_at(monkeypatch: pytest.MonkeyPatch) -> FailAt:
-    """Stock's consumer notes in the ledger what it gets, and nothing in it tells twice from once. Told so, it fails."""
+def failing_consumer(monkeypatch: pytest.MonkeyPatch) -> FailFor:
+    """Make Stock record each message in the ledger, also a repeated one.
+
+    Returns a function that makes the handler fail for the messages with these ids.
+    """
     chair = product("chair")
     failing: set[int] = set()
 
-    def note(batch: Sequence[Received]) -> None:
+    def record(batch: Sequence[ReceivedMessage]) -> None:
         if failing & {received.id for received in batch}:
-            raise RuntimeError("it was told to fail")
+            raise RuntimeError("the test lets this message fail")
         StockMovement.objects.bulk_create(
             StockMovement(
-                kind=Movement.PROMISED, product_id=chair, on_hand=0, reserved=0, message_id=received.id, at=timezone.now()
+                movement_type=MovementType.RESERVED,
+                product_id=chair,
+                on_hand=0,
+                reserved=0,
+                message_id=received.id,
+                created_at=timezone.now(),
             )
             for received in batch
         )
 
-    noting = replace(subscriptions.subscription_of("stock"), handle=note)
-    monkeypatch.setitem(subscriptions._subscriptions, "stock", noting)
+    recording = replace(subscriptions.subscription_of("stock"), handle=record)
+    monkeypatch.setitem(subscriptions._subscriptions, "stock", recording)
     return failing.update
 
 
 @pytest.fixture
-def stock_takes_notes(stock_fails_at: FailAt) -> None:
-    """The same, and it never fails."""
-
-
-def published(*keys: UUID) -> list[int]:
-    with transaction.atomic():
-        return publish([Outgoing(message=ShipReservation(reservation_id=key)) for key in keys])
+def recording_consumer(failing_consumer: FailFor) -> None:
+    """Make Stock record each message; the handler never fails."""
 
 
 def handled() -> list[int]:
-    """What Stock got to the end, in this order."""
+    """Return the ids of the handled messages, in the order of their handling."""
     return [row.message_id or 0 for row in StockMovement.objects.order_by("id")]
 
 
-# -- the shelf ------------------------------------------------------------------------------------------------------------
-
-
-def ask_for(product_id: UUID) -> None:
-    one = ProductQuantity(product_id=product_id, quantity=1)
-    order = MakeReservation(reservation_id=uuid4(), revision=1, request=1, lines=(one,), priority=0, placed_at=timezone.now())
+def publish_each(*messages: Message) -> list[int]:
     with transaction.atomic():
-        publish([Outgoing(message=order)])
+        return publish([OutgoingMessage(message=message) for message in messages])
 
 
-def one_more(product_id: UUID) -> Adjustment:
+def publish_for_keys(*keys: UUID) -> list[int]:
+    """Publish one message for each key; return the ids."""
+    return publish_each(*(ShipReservation(reservation_id=key) for key in keys))
+
+
+# -- stock ---------------------------------------------------------------------------------------
+
+
+def reservation_request(product_id: UUID) -> MakeReservation:
+    return MakeReservation(
+        reservation_id=uuid4(),
+        revision=1,
+        request_number=1,
+        lines=(ProductQuantity(product_id=product_id, quantity=1),),
+        priority=0,
+        placed_at=timezone.now(),
+    )
+
+
+def adjustment(product_id: UUID) -> Adjustment:
     return Adjustment(product_id=product_id, quantity=1, reason="found")
 
 
-def lock(product_id: UUID) -> None:
-    Balance.objects.select_for_update(no_key=True).get(product=product_id)
+def lock_stock_level(product_id: UUID) -> None:
+    StockLevel.objects.select_for_update(no_key=True).get(product=product_id)

@@ -1,366 +1,429 @@
-"""Two at once on sales orders: placed, delivered, cancelled and changed by people, while messages advance them."""
+"""Concurrent placing, deciding and handling of messages about one sales order."""
 
 from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from django.utils import timezone
 
-from orderflow.messaging.messages import Message, Received
-from orderflow.messaging.publishing import Outgoing, publish
 from purchase.contract import GoodsReceived
-from sales.contract import SalesOrderCancelled, SalesOrderChanged, SalesOrderCreated, SalesOrderDelivered
-from sales.models import OrderPurchase, OrderStatus, OrderStatusChange, OrderStatusQuerySet, SalesOrder, SalesOrderLine
-from sales.process_manager import OrderCannotBeCancelled, OrderCannotBeChanged, OrderCannotBeDelivered
+from sales.contract import (
+    SalesOrderCancelled,
+    SalesOrderChanged,
+    SalesOrderCreated,
+    SalesOrderDelivered,
+)
+from sales.models import (
+    LinkedPurchaseOrder,
+    OrderStatus,
+    OrderStatusChange,
+    OrderStatusQuerySet,
+    SalesOrder,
+    SalesOrderLine,
+)
+from sales.process_manager import (
+    SalesOrderCannotBeCancelled,
+    SalesOrderCannotBeChanged,
+    SalesOrderCannotBeDelivered,
+)
 from sales.services import (
-    NewOrder,
-    OrderTaken,
-    OrderWasChanged,
-    advance,
+    RevisionConflict,
+    SalesOrderAlreadyExists,
+    SalesOrderDraft,
     cancel_orders,
     change_order,
     deliver_orders,
+    handle_messages,
     place_orders,
 )
 from sales.services.work import Work
-from stock.contract import MakeReservation, ReleaseReservation, ReservationAccepted, ShipReservation
-from tests.concurrency.conftest import announced, put_on_the_shelf
-from tests.concurrency.threads import Act, locked_in_opposite_orders, meet, pile_up, refused, without_locks
-from tests.conftest import lines, settle
+from stock.contract import (
+    MakeReservation,
+    ReleaseReservation,
+    ReservationAccepted,
+    ShipReservation,
+)
+from tests.concurrency.helpers import add_stock, handled_by, published_count
+from tests.concurrency.threads import (
+    Call,
+    lock_in_opposite_orders,
+    meet,
+    rejected,
+    run_behind_lock,
+    without_locks,
+)
+from tests.conftest import drain_all, lines
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.postgresql_only, pytest.mark.django_db(transaction=True)]
 
-WRITING = (Work, "save")  # everything is locked and decided; a new order is inserted, but not committed
-
-
-# -- delivering -----------------------------------------------------------------------------------------------------------
+# Everything is locked and decided; a new order is inserted, and not committed.
+SAVING = (Work, "save")
 
 
-def test_an_order_that_is_delivered_twice_at_once_is_delivered_once() -> None:
-    # Seen to fail: without the lock of its OrderStatus, see the next test.
+def new_order(*, delivery_mode: str = "automatic") -> UUID:
+    """Place a sales order of 1 chair; Stock has not replied."""
+    [order] = place_orders([SalesOrderDraft(lines=lines(chair=1), delivery_mode=delivery_mode)])
+    return order.id
+
+
+def deliverable_order() -> UUID:
+    add_stock(chair=1)
+    order = new_order(delivery_mode="manual")
+    drain_all()
+    return order
+
+
+def status() -> str:
+    return OrderStatus.objects.get().status
+
+
+def times_entered(to_status: str) -> int:
+    return OrderStatusChange.objects.filter(to_status=to_status).count()
+
+
+def ordered_quantity() -> int:
+    return SalesOrderLine.objects.get().quantity
+
+
+def delivering(*order_ids: UUID) -> Call:
+    return lambda: deliver_orders(order_ids, actor="ann")
+
+
+def cancelling(order_id: UUID) -> Call:
+    return lambda: cancel_orders([order_id], actor="bob")
+
+
+def changing(order_id: UUID, *, revision: int | None = None, chairs: int) -> Call:
+    new_lines = lines(chair=chairs)
+    return lambda: change_order(order_id, new_lines, actor="bob", revision=revision)
+
+
+def placing(draft: SalesOrderDraft) -> Call:
+    return lambda: place_orders([draft])
+
+
+def closing_purchase_order(order_id: UUID) -> Call:
+    """Handle the final receipt of a linked purchase order."""
+    purchase_order_id = uuid4()
+    LinkedPurchaseOrder.objects.create(
+        purchase_order_id=purchase_order_id,
+        order_status_id=order_id,
+        request_number=1,
+        ordered_at=timezone.now(),
+    )
+    message = GoodsReceived(
+        purchase_order_id=purchase_order_id, receipt_id=uuid4(), lines=(), final=True
+    )
+    return handled_by(handle_messages, message)
+
+
+def accepting(order_id: UUID) -> Call:
+    """Handle Stock's reply to the first reservation request: accepted."""
+    message = ReservationAccepted(reservation_id=order_id, revision=1, request_number=1)
+    return handled_by(handle_messages, message)
+
+
+def lock(order_id: UUID) -> None:
+    OrderStatus.objects.select_for_update(no_key=True).get(order=order_id)
+
+
+# -- deliver -------------------------------------------------------------------------------------
+
+
+def test_concurrent_deliveries_deliver_once() -> None:
+    # Fails without the lock of the OrderStatus: see test_missing_lock_delivers_twice.
     order = deliverable_order()
 
-    delivered = meet(delivering(order), delivering(order), at=WRITING)
+    meeting = meet(delivering(order), delivering(order), at=SAVING)
 
-    assert delivered.second_waited
-    assert (announced(SalesOrderDelivered), announced(ShipReservation)) == (1, 1)
-    assert OrderStatusChange.objects.filter(to_state="delivered").count() == 1
+    assert meeting.second_waited
+    assert (published_count(SalesOrderDelivered), published_count(ShipReservation)) == (1, 1)
+    assert times_entered("delivered") == 1
 
 
-def test_without_the_lock_it_is_delivered_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_lock_delivers_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     order = deliverable_order()
     without_locks(monkeypatch, OrderStatusQuerySet)
 
-    delivered = meet(delivering(order), delivering(order), at=WRITING)
-
-    assert not delivered.second_waited
-    assert (announced(SalesOrderDelivered), announced(ShipReservation)) == (2, 2)
-
-
-def test_an_order_that_is_delivered_while_its_process_advances_stays_delivered() -> None:
-    # Seen to fail: without the lock of its OrderStatus, see the next test.
-    order = deliverable_order()
-
-    meeting = meet(closing(order), delivering(order), at=WRITING)
-
-    assert meeting.second_waited
-    assert OrderStatus.objects.get().state == "delivered"
-
-
-def test_without_the_lock_it_becomes_deliverable_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    order = deliverable_order()
-    without_locks(monkeypatch, OrderStatusQuerySet)
-
-    meet(closing(order), delivering(order), at=WRITING)
-
-    assert announced(SalesOrderDelivered) == 1
-    assert OrderStatus.objects.get().state == "deliverable"
-
-
-def test_the_same_orders_delivered_in_opposite_order_do_not_deadlock() -> None:
-    # Seen to fail: with the OrderStatus rows locked in two different orders, see the next test.
-    orders = [deliverable_order() for _ in range(3)]
-
-    pile_up(delivering(*orders), delivering(*orders[::-1]), holding=partial(lock, sorted(orders)[1]))
-
-    assert announced(SalesOrderDelivered) == 3
-
-
-def test_without_one_order_of_locking_they_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
-    orders = [deliverable_order() for _ in range(3)]
-    locked_in_opposite_orders(monkeypatch, OrderStatusQuerySet)
-
-    with pytest.raises(OperationalError, match="deadlock detected"):
-        pile_up(delivering(*orders), delivering(*orders[::-1]), holding=partial(lock, sorted(orders)[1]))
-
-
-# -- cancelling -----------------------------------------------------------------------------------------------------------
-
-
-def test_an_order_that_is_cancelled_while_it_is_delivered_stays_delivered() -> None:
-    # Seen to fail: without the lock of its OrderStatus, see below.
-    order = deliverable_order()
-
-    meeting = meet(delivering(order), refused(OrderCannotBeCancelled, cancelling(order)), at=WRITING)
-
-    assert meeting.second_waited
-    assert OrderStatus.objects.get().state == "delivered"
-    assert (announced(ShipReservation), announced(ReleaseReservation)) == (1, 0)
-
-
-def test_an_order_that_is_delivered_while_it_is_cancelled_stays_cancelled() -> None:
-    # Seen to fail: without the lock of its OrderStatus, see the next test.
-    order = deliverable_order()
-
-    meeting = meet(cancelling(order), refused(OrderCannotBeDelivered, delivering(order)), at=WRITING)
-
-    assert meeting.second_waited
-    assert OrderStatus.objects.get().state == "cancelled"
-    assert (announced(ShipReservation), announced(ReleaseReservation)) == (0, 1)
-
-
-@pytest.mark.parametrize("delivered_first", [True, False])
-def test_without_the_lock_what_is_shipped_is_released_as_well(monkeypatch: pytest.MonkeyPatch, delivered_first: bool) -> None:
-    order = deliverable_order()
-    deliver, cancel = delivering(order), cancelling(order)
-    without_locks(monkeypatch, OrderStatusQuerySet)
-
-    meeting = meet(*((deliver, cancel) if delivered_first else (cancel, deliver)), at=WRITING)
+    meeting = meet(delivering(order), delivering(order), at=SAVING)
 
     assert not meeting.second_waited
-    assert (announced(ShipReservation), announced(ReleaseReservation)) == (1, 1)
+    assert (published_count(SalesOrderDelivered), published_count(ShipReservation)) == (2, 2)
 
 
-def test_an_order_that_is_cancelled_twice_at_once_is_cancelled_once() -> None:
-    # Seen to fail: without the lock of its OrderStatus, see the next test.
+def test_delivery_while_message_is_handled_is_kept() -> None:
+    # Fails without the lock of the OrderStatus: see test_missing_lock_overwrites_delivery.
     order = deliverable_order()
 
-    cancelled = meet(cancelling(order), cancelling(order), at=WRITING)
+    meeting = meet(closing_purchase_order(order), delivering(order), at=SAVING)
 
-    assert cancelled.second_waited
-    assert (announced(SalesOrderCancelled), announced(ReleaseReservation)) == (1, 1)
-    assert OrderStatusChange.objects.filter(to_state="cancelled").count() == 1
+    assert meeting.second_waited
+    assert status() == "delivered"
 
 
-def test_without_the_lock_it_is_cancelled_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_lock_overwrites_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
     order = deliverable_order()
     without_locks(monkeypatch, OrderStatusQuerySet)
 
-    cancelled = meet(cancelling(order), cancelling(order), at=WRITING)
+    meet(closing_purchase_order(order), delivering(order), at=SAVING)
 
-    assert not cancelled.second_waited
-    assert (announced(SalesOrderCancelled), announced(ReleaseReservation)) == (2, 2)
-
-
-def test_what_stock_accepts_while_the_order_is_cancelled_is_released_and_not_delivered() -> None:
-    # Seen to fail: without the lock of its OrderStatus, see below.
-    order = new_order(delivery="automatic")
-    accept = accepting(order)
-
-    meeting = meet(cancelling(order), accept, at=WRITING)
-
-    assert meeting.second_waited
-    assert OrderStatus.objects.get().state == "cancelled"
-    assert (announced(ShipReservation), announced(ReleaseReservation)) == (0, 2)  # the second is the belt
+    assert published_count(SalesOrderDelivered) == 1
+    assert status() == "deliverable"
 
 
-def test_an_order_that_is_cancelled_while_stocks_answer_delivers_it_stays_delivered() -> None:
-    # Seen to fail: without the lock of its OrderStatus, see the next test.
-    order = new_order(delivery="automatic")
-    accept = accepting(order)
+def test_deliveries_in_opposite_order_do_not_deadlock() -> None:
+    # Fails if OrderStatus rows are locked in different orders: see
+    # test_opposite_lock_order_of_order_statuses_deadlocks.
+    orders = [deliverable_order() for _ in range(3)]
 
-    meeting = meet(accept, refused(OrderCannotBeCancelled, cancelling(order)), at=WRITING)
-
-    assert meeting.second_waited
-    assert OrderStatus.objects.get().state == "delivered"
-    assert (announced(ShipReservation), announced(ReleaseReservation)) == (1, 0)
-
-
-@pytest.mark.parametrize("cancelled_first", [True, False])
-def test_without_the_lock_an_order_is_delivered_and_cancelled(monkeypatch: pytest.MonkeyPatch, cancelled_first: bool) -> None:
-    order = new_order(delivery="automatic")
-    cancel, accept = cancelling(order), accepting(order)
-    without_locks(monkeypatch, OrderStatusQuerySet)
-
-    meet(*((cancel, accept) if cancelled_first else (accept, cancel)), at=WRITING)
-
-    assert (announced(SalesOrderDelivered), announced(SalesOrderCancelled)) == (1, 1)
-
-
-# -- changing -------------------------------------------------------------------------------------------------------------
-
-
-def test_of_two_changes_at_once_the_second_is_made_to_what_the_first_left() -> None:
-    # Seen to fail: without the lock of its OrderStatus, see the next test.
-    order = deliverable_order()
-
-    changed = meet(changing(order, chair=2), changing(order, chair=3), at=WRITING)
-
-    assert changed.second_waited
-    assert announced(SalesOrderChanged) == 2
-    assert OrderStatus.objects.get().request == 3
-    assert SalesOrderLine.objects.get().quantity == 3
-
-
-def test_without_the_lock_two_changes_ask_stock_the_same_question_for_different_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    order = deliverable_order()
-    without_locks(monkeypatch, OrderStatusQuerySet)
-
-    meet(changing(order, chair=2), changing(order, chair=3), at=WRITING)  # the second waits only where it writes the lines
-
-    assert announced(SalesOrderChanged) == 2
-    assert OrderStatus.objects.get().request == 2
-
-
-def test_an_order_that_is_delivered_while_it_is_changed_is_not_delivered() -> None:
-    # Seen to fail: without the lock of its OrderStatus, see the next test.
-    order = deliverable_order()
-
-    meeting = meet(changing(order, chair=2), refused(OrderCannotBeDelivered, delivering(order)), at=WRITING)
-
-    assert meeting.second_waited
-    assert OrderStatus.objects.get().state == "awaiting_stock_reservation"
-    assert announced(ShipReservation) == 0
-
-
-def test_without_the_lock_what_was_not_asked_for_any_more_is_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
-    order = deliverable_order()
-    without_locks(monkeypatch, OrderStatusQuerySet)
-
-    meet(changing(order, chair=2), delivering(order), at=WRITING)
-
-    assert (announced(SalesOrderChanged), announced(ShipReservation)) == (1, 1)
-    assert SalesOrderLine.objects.get().quantity == 2  # and one was promised
-
-
-def test_an_order_that_is_changed_while_it_is_delivered_stays_as_it_was() -> None:
-    # Seen to fail: without the lock of its OrderStatus the change goes through.
-    order = deliverable_order()
-
-    meeting = meet(delivering(order), refused(OrderCannotBeChanged, changing(order, chair=2)), at=WRITING)
-
-    assert meeting.second_waited
-    assert OrderStatus.objects.get().state == "delivered"
-    assert SalesOrderLine.objects.get().quantity == 1
-
-
-# -- the revision --------------------------------------------------------------------------------------------------------
-
-
-def test_stocks_answer_for_what_was_wanted_before_delivers_nothing_although_the_order_is_just_being_changed() -> None:
-    # Seen to fail: with the revision on the SalesOrder, which the query that waits for the lock only joins.
-    order = new_order(delivery="automatic")
-    accept = accepting(order)
-
-    meeting = meet(changing(order, chair=2), accept, at=WRITING)
-
-    assert meeting.second_waited
-    assert OrderStatus.objects.get().state == "awaiting_stock_reservation"
-    assert announced(ShipReservation) == 0
-
-
-def test_it_refuses_a_change_to_a_revision_that_is_just_being_changed() -> None:
-    # Seen to fail: with the revision on the SalesOrder, which the query that waits for the lock only joins.
-    order = deliverable_order()
-
-    changed = meet(
-        changing(order, revision=1, chair=2), refused(OrderWasChanged, changing(order, revision=1, chair=3)), at=WRITING
+    run_behind_lock(
+        delivering(*orders), delivering(*orders[::-1]), lock=partial(lock, sorted(orders)[1])
     )
 
-    assert changed.second_waited
-    assert SalesOrderLine.objects.get().quantity == 2
+    assert published_count(SalesOrderDelivered) == 3
 
 
-def test_two_changes_at_once_are_two_revisions() -> None:
-    # Seen to fail: with the revision on the SalesOrder, which the query that waits for the lock only joins.
+def test_opposite_lock_order_of_order_statuses_deadlocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = [deliverable_order() for _ in range(3)]
+    lock_in_opposite_orders(monkeypatch, OrderStatusQuerySet)
+
+    with pytest.raises(OperationalError, match="deadlock detected"):
+        run_behind_lock(
+            delivering(*orders), delivering(*orders[::-1]), lock=partial(lock, sorted(orders)[1])
+        )
+
+
+# -- cancel --------------------------------------------------------------------------------------
+
+
+def test_rejects_cancellation_during_delivery() -> None:
+    # Fails without the lock of the OrderStatus: see test_missing_lock_ships_and_releases.
     order = deliverable_order()
 
-    meet(changing(order, chair=2), changing(order, chair=3), at=WRITING)
+    meeting = meet(
+        delivering(order), rejected(SalesOrderCannotBeCancelled, cancelling(order)), at=SAVING
+    )
+
+    assert meeting.second_waited
+    assert status() == "delivered"
+    assert (published_count(ShipReservation), published_count(ReleaseReservation)) == (1, 0)
+
+
+def test_rejects_delivery_during_cancellation() -> None:
+    # Fails without the lock of the OrderStatus: see test_missing_lock_ships_and_releases.
+    order = deliverable_order()
+
+    meeting = meet(
+        cancelling(order), rejected(SalesOrderCannotBeDelivered, delivering(order)), at=SAVING
+    )
+
+    assert meeting.second_waited
+    assert status() == "cancelled"
+    assert (published_count(ShipReservation), published_count(ReleaseReservation)) == (0, 1)
+
+
+@pytest.mark.parametrize("delivery_first", [True, False])
+def test_missing_lock_ships_and_releases(
+    monkeypatch: pytest.MonkeyPatch, delivery_first: bool
+) -> None:
+    order = deliverable_order()
+    calls = [delivering(order), cancelling(order)]
+    without_locks(monkeypatch, OrderStatusQuerySet)
+
+    meeting = meet(*(calls if delivery_first else calls[::-1]), at=SAVING)
+
+    assert not meeting.second_waited
+    assert (published_count(ShipReservation), published_count(ReleaseReservation)) == (1, 1)
+
+
+def test_concurrent_cancellations_cancel_once() -> None:
+    # Fails without the lock of the OrderStatus: see test_missing_lock_cancels_twice.
+    order = deliverable_order()
+
+    meeting = meet(cancelling(order), cancelling(order), at=SAVING)
+
+    assert meeting.second_waited
+    assert (published_count(SalesOrderCancelled), published_count(ReleaseReservation)) == (1, 1)
+    assert times_entered("cancelled") == 1
+
+
+def test_missing_lock_cancels_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = deliverable_order()
+    without_locks(monkeypatch, OrderStatusQuerySet)
+
+    meeting = meet(cancelling(order), cancelling(order), at=SAVING)
+
+    assert not meeting.second_waited
+    assert (published_count(SalesOrderCancelled), published_count(ReleaseReservation)) == (2, 2)
+
+
+def test_acceptance_during_cancellation_does_not_deliver() -> None:
+    # Fails without the lock of the OrderStatus: see test_missing_lock_delivers_and_cancels.
+    order = new_order()
+    accept = accepting(order)
+
+    meeting = meet(cancelling(order), accept, at=SAVING)
+
+    assert meeting.second_waited
+    assert status() == "cancelled"
+    # The second release is a safeguard.
+    assert (published_count(ShipReservation), published_count(ReleaseReservation)) == (0, 2)
+
+
+def test_rejects_cancellation_during_automatic_delivery() -> None:
+    # Fails without the lock of the OrderStatus: see test_missing_lock_delivers_and_cancels.
+    order = new_order()
+    accept = accepting(order)
+
+    meeting = meet(accept, rejected(SalesOrderCannotBeCancelled, cancelling(order)), at=SAVING)
+
+    assert meeting.second_waited
+    assert status() == "delivered"
+    assert (published_count(ShipReservation), published_count(ReleaseReservation)) == (1, 0)
+
+
+@pytest.mark.parametrize("cancellation_first", [True, False])
+def test_missing_lock_delivers_and_cancels(
+    monkeypatch: pytest.MonkeyPatch, cancellation_first: bool
+) -> None:
+    order = new_order()
+    calls = [cancelling(order), accepting(order)]
+    without_locks(monkeypatch, OrderStatusQuerySet)
+
+    meet(*(calls if cancellation_first else calls[::-1]), at=SAVING)
+
+    assert (published_count(SalesOrderDelivered), published_count(SalesOrderCancelled)) == (1, 1)
+
+
+# -- change --------------------------------------------------------------------------------------
+
+
+def test_concurrent_changes_use_different_request_numbers() -> None:
+    # Fails without the lock of the OrderStatus: see test_missing_lock_repeats_request_number.
+    order = deliverable_order()
+
+    meeting = meet(changing(order, chairs=2), changing(order, chairs=3), at=SAVING)
+
+    assert meeting.second_waited
+    assert published_count(SalesOrderChanged) == 2
+    assert OrderStatus.objects.get().request_number == 3
+    assert ordered_quantity() == 3
+
+
+def test_missing_lock_repeats_request_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = deliverable_order()
+    without_locks(monkeypatch, OrderStatusQuerySet)
+
+    # The second waits only when it writes the lines.
+    meet(changing(order, chairs=2), changing(order, chairs=3), at=SAVING)
+
+    assert published_count(SalesOrderChanged) == 2
+    assert OrderStatus.objects.get().request_number == 2
+
+
+def test_rejects_delivery_during_change() -> None:
+    # Fails without the lock of the OrderStatus: see test_missing_lock_delivers_changed_order.
+    order = deliverable_order()
+
+    meeting = meet(
+        changing(order, chairs=2),
+        rejected(SalesOrderCannotBeDelivered, delivering(order)),
+        at=SAVING,
+    )
+
+    assert meeting.second_waited
+    assert status() == "awaiting_stock_reservation"
+    assert published_count(ShipReservation) == 0
+
+
+def test_missing_lock_delivers_changed_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = deliverable_order()
+    without_locks(monkeypatch, OrderStatusQuerySet)
+
+    meet(changing(order, chairs=2), delivering(order), at=SAVING)
+
+    assert (published_count(SalesOrderChanged), published_count(ShipReservation)) == (1, 1)
+    assert ordered_quantity() == 2  # and 1 is reserved
+
+
+def test_rejects_change_during_delivery() -> None:
+    # Fails without the lock of the OrderStatus: the change is made.
+    order = deliverable_order()
+
+    meeting = meet(
+        delivering(order),
+        rejected(SalesOrderCannotBeChanged, changing(order, chairs=2)),
+        at=SAVING,
+    )
+
+    assert meeting.second_waited
+    assert status() == "delivered"
+    assert ordered_quantity() == 1
+
+
+# -- revision ------------------------------------------------------------------------------------
+
+
+def test_stale_acceptance_during_change_does_not_deliver() -> None:
+    # Fails if the revision is a column of SalesOrder, which the waiting query only joins.
+    order = new_order()
+    accept = accepting(order)
+
+    meeting = meet(changing(order, chairs=2), accept, at=SAVING)
+
+    assert meeting.second_waited
+    assert status() == "awaiting_stock_reservation"
+    assert published_count(ShipReservation) == 0
+
+
+def test_rejects_change_of_revision_during_other_change() -> None:
+    # Fails if the revision is a column of SalesOrder, which the waiting query only joins.
+    order = deliverable_order()
+
+    meeting = meet(
+        changing(order, revision=1, chairs=2),
+        rejected(RevisionConflict, changing(order, revision=1, chairs=3)),
+        at=SAVING,
+    )
+
+    assert meeting.second_waited
+    assert ordered_quantity() == 2
+
+
+def test_concurrent_changes_make_two_revisions() -> None:
+    # Fails if the revision is a column of SalesOrder, which the waiting query only joins.
+    order = deliverable_order()
+
+    meet(changing(order, chairs=2), changing(order, chairs=3), at=SAVING)
 
     assert OrderStatus.objects.get().revision == 3
 
 
-# -- placing --------------------------------------------------------------------------------------------------------------
+# -- place ---------------------------------------------------------------------------------------
 
 
-def test_an_order_that_is_placed_twice_at_once_is_one_order() -> None:
-    # Seen to fail: without `once_more_if_taken`, the second ends in an IntegrityError.
-    order = NewOrder(lines=lines(chair=1))
+def test_order_placed_twice_exists_once() -> None:
+    # Fails without `retry_on_unique_violation`: the second call raises IntegrityError.
+    draft = SalesOrderDraft(lines=lines(chair=1))
 
-    placed = meet(placing(order), placing(order), at=WRITING)
+    placed = meet(placing(draft), placing(draft), at=SAVING)
 
     assert placed.second_waited
     assert placed.first == placed.second == [SalesOrder.objects.get()]
-    assert (announced(SalesOrderCreated), announced(MakeReservation)) == (1, 1)
+    assert (published_count(SalesOrderCreated), published_count(MakeReservation)) == (1, 1)
 
 
-def test_it_refuses_a_reference_that_another_order_gets_at_the_same_moment() -> None:
-    # Seen to fail: without `once_more_if_taken`, the second ends in an IntegrityError.
-    order, another_order = (NewOrder(reference="SO-1", lines=lines(chair=quantity)) for quantity in (1, 2))
+def test_rejects_reference_of_concurrent_order() -> None:
+    # Fails without `retry_on_unique_violation`: the second call raises IntegrityError.
+    draft, other_draft = (
+        SalesOrderDraft(reference="SO-1", lines=lines(chair=quantity)) for quantity in (1, 2)
+    )
 
-    placed = meet(placing(order), refused(OrderTaken, placing(another_order)), at=WRITING)
+    placed = meet(
+        placing(draft), rejected(SalesOrderAlreadyExists, placing(other_draft)), at=SAVING
+    )
 
     assert placed.second_waited
     assert placed.first == [SalesOrder.objects.get()]
-    assert announced(SalesOrderCreated) == 1
-
-
-# -- acts -----------------------------------------------------------------------------------------------------------------
-
-
-def deliverable_order() -> UUID:
-    put_on_the_shelf(chair=1)
-    order = new_order(delivery="manual")
-    settle()
-    return order
-
-
-def new_order(*, delivery: str) -> UUID:
-    """Wants a chair, and Stock has not answered yet."""
-    [order] = place_orders([NewOrder(lines=lines(chair=1), delivery=delivery)])
-    return order.id
-
-
-def delivering(*sales_orders: UUID) -> Act:
-    return lambda: deliver_orders(sales_orders, by="ann")
-
-
-def cancelling(sales_order: UUID) -> Act:
-    return lambda: cancel_orders([sales_order], by="bob")
-
-
-def changing(sales_order: UUID, *, revision: int | None = None, **quantities: int) -> Act:
-    wanted = lines(**quantities)
-    return lambda: change_order(sales_order, wanted, by="bob", revision=revision)
-
-
-def placing(order: NewOrder) -> Act:
-    return lambda: place_orders([order])
-
-
-def closing(sales_order: UUID) -> Act:
-    """The process manager with the word that all goods are there, which it hears after Stock's; without the consumer's lock."""
-    bought = uuid4()
-    OrderPurchase.objects.create(purchase_order_id=bought, status_id=sales_order, request=1, ordered_at=timezone.now())
-    return hearing(GoodsReceived(purchase_order_id=bought, receipt_id=uuid4(), lines=(), complete=True))
-
-
-def accepting(sales_order: UUID) -> Act:
-    """The process manager with Stock's answer to the first question; without the consumer's lock."""
-    return hearing(ReservationAccepted(reservation_id=sales_order, revision=1, request=1))
-
-
-def hearing(message: Message) -> Act:
-    with transaction.atomic():
-        [stored] = publish([Outgoing(message=message)])
-
-    def advance_it() -> None:
-        with transaction.atomic():
-            advance([Received(id=stored, message=message)])
-
-    return advance_it
-
-
-def lock(sales_order: UUID) -> None:
-    OrderStatus.objects.select_for_update(no_key=True).get(order=sales_order)
+    assert published_count(SalesOrderCreated) == 1

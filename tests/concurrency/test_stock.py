@@ -1,611 +1,675 @@
-"""Two at once on Stock's shelf.
+"""Concurrent changes of stock levels and reservations.
 
-Its consumer is drained by one process at a time, but people adjust stock beside it. Here even two of its batches run at once,
-as they would without the consumer's lock: the locks of balances and reservations must do alone.
+One process at a time drains Stock, and users adjust stock at the same time. Some tests run two
+handlers at once, without the lock of the consumer: the row locks must be enough.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError
 from django.db.models import F, Sum
 from django.utils import timezone
 
-from orderflow.catalog.quantities import checked_lines
-from orderflow.messaging.messages import Message, Received
-from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.core.quantities import validate_lines
 from purchase.contract import GoodsReceived, PeggedQuantity, ReverseReceipt
-from stock.contract import MakeReservation, ReleaseReservation, ReservationAccepted, ReservationRejected
-from stock.models import Balance, BalanceQuerySet, Reservation, ReservationLine, ReservationQuerySet, StockMovement
+from stock.contract import (
+    MakeReservation,
+    ReleaseReservation,
+    ReservationAccepted,
+    ReservationRejected,
+)
+from stock.models import (
+    Reservation,
+    ReservationLine,
+    ReservationQuerySet,
+    StockLevel,
+    StockLevelQuerySet,
+    StockMovement,
+)
 from stock.services import (
     Adjustment,
-    AdjustmentTaken,
-    GoodsPromisedOrGone,
-    MoreThanReceived,
-    NotEnoughAvailable,
+    AdjustmentAlreadyExists,
+    InsufficientStock,
+    QuantityExceedsReceived,
     Reversal,
     adjust_stock,
+    handle_messages,
     ledger,
     reverse_receipt,
-    take,
     work,
 )
-from tests.concurrency.conftest import announced, put_on_the_shelf
-from tests.concurrency.threads import Act, locked_in_opposite_orders, meet, pile_up, refused, without_locks
+from tests.concurrency.helpers import add_stock, handled_by, published_count
+from tests.concurrency.threads import (
+    Call,
+    lock_in_opposite_orders,
+    meet,
+    rejected,
+    run_behind_lock,
+    without_locks,
+)
 from tests.conftest import lines, product
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.postgresql_only, pytest.mark.django_db(transaction=True)]
 
-WRITING = (work.Work, "save")  # everything is locked and decided, nothing is written
-BOOKED = (work, "publish")  # everything is written, and not committed
-
-
-# -- the last unit --------------------------------------------------------------------------------------------------------
-
-
-def test_of_two_orders_at_once_for_the_last_unit_the_first_gets_it() -> None:
-    # Seen to fail: without the balance's lock, see the next test.
-    put_on_the_shelf(chair=1)
-
-    asked = meet(taking(an_order(chair=1)), taking(an_order(chair=1)), at=WRITING)
-
-    assert asked.second_waited
-    assert (announced(ReservationAccepted), announced(ReservationRejected)) == (1, 1)
-    assert held("chair") == balance("chair").reserved == balance("chair").on_hand == 1
-
-
-def test_without_the_lock_of_the_balance_the_last_unit_is_promised_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_on_the_shelf(chair=1)
-    without_locks(monkeypatch, BalanceQuerySet)
-
-    asked = meet(taking(an_order(chair=1)), taking(an_order(chair=1)), at=WRITING)
-
-    assert not asked.second_waited
-    assert announced(ReservationAccepted) == 2
-    assert held("chair") == 2
-    assert balance("chair").reserved == 1  # each wrote what it believed: the constraint has nothing to object to
-
-
-def test_of_two_orders_at_once_that_name_the_product_twice_one_gets_all_of_it() -> None:
-    # Seen to fail: where quantities of one product are not added up, see the next test.
-    put_on_the_shelf(chair=3)
-
-    asked = meet(taking(an_order_twice("chair", 2, 1)), taking(an_order_twice("chair", 2, 1)), at=WRITING)
-
-    assert asked.second_waited
-    assert (announced(ReservationAccepted), announced(ReservationRejected)) == (1, 1)
-    assert held("chair") == balance("chair").reserved == 3
-
-
-def test_without_adding_them_up_both_are_accepted_although_each_lacks_most_of_it() -> None:
-    put_on_the_shelf(chair=3)
-    careless = [replace(an_order_twice("chair", 2, 1), lines=(*lines(chair=2), *lines(chair=1))) for _ in range(2)]
-
-    meet(*(taking(each) for each in careless), at=WRITING)
-
-    assert announced(ReservationAccepted) == 2
-    assert held("chair") == 2  # of the six that were wanted
-
-
-# -- opposite orders ------------------------------------------------------------------------------------------------------
-
-
-def test_two_orders_for_the_same_products_in_opposite_order_do_not_deadlock() -> None:
-    # Seen to fail: with the balances locked in two different orders, see the next test.
-    put_on_the_shelf(chair=2, sofa=2, table=2)
-
-    pile_up(taking(an_order(*PRODUCTS)), taking(an_order(*reversed(PRODUCTS))), holding=the_middle_balance)
-
-    assert announced(ReservationAccepted) == 2
-
-
-def test_without_one_order_of_locking_balances_they_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_on_the_shelf(chair=2, sofa=2, table=2)
-    locked_in_opposite_orders(monkeypatch, BalanceQuerySet)
-
-    with pytest.raises(OperationalError, match="deadlock detected"):
-        pile_up(taking(an_order(*PRODUCTS)), taking(an_order(*reversed(PRODUCTS))), holding=the_middle_balance)
-
-
-def test_two_orders_for_products_that_stock_meets_for_the_first_time_do_not_deadlock() -> None:
-    # Seen to fail: with the new balances inserted in two different orders, see the next test.
-    pile_up(taking(an_order(*PRODUCTS)), taking(an_order(*reversed(PRODUCTS))), holding=a_new_middle_balance)
-
-    assert announced(ReservationRejected) == 2
-    assert Balance.objects.count() == len(PRODUCTS)
-
-
-def test_without_one_order_of_inserting_balances_they_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
-    downwards = iter([False, True])
-    monkeypatch.setattr(ledger, "sorted", lambda rows: sorted(rows, reverse=next(downwards)), raising=False)
-
-    with pytest.raises(OperationalError, match="deadlock detected"):
-        pile_up(taking(an_order(*PRODUCTS)), taking(an_order(*reversed(PRODUCTS))), holding=a_new_middle_balance)
-
-
-def test_two_increases_for_the_same_waiting_orders_do_not_deadlock() -> None:
-    # Seen to fail: with the reservations locked in two different orders, see the next test.
-    three_orders_wait_for(chair=1, table=1)
-
-    pile_up(finding(chair=3), finding(table=3), holding=the_middle_reservation)
-
-    assert announced(ReservationAccepted) == 3
-
-
-def test_without_one_order_of_locking_reservations_they_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
-    three_orders_wait_for(chair=1, table=1)
-    locked_in_opposite_orders(monkeypatch, ReservationQuerySet)
-
-    with pytest.raises(OperationalError, match="deadlock detected"):
-        pile_up(finding(chair=3), finding(table=3), holding=the_middle_reservation)
-
-
-# -- two increases --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("first", ["found", "received", "bought for it"])
-@pytest.mark.parametrize("second", ["found", "received", "bought for it"])
-def test_two_increases_at_once_that_complete_an_order_announce_it_once(first: str, second: str) -> None:
-    # Seen to fail: without the reservation's lock, see the next test; and with its lines read before the lock is there.
-    waiting = an_order("chair", "table")
-    taking(waiting)()
-
-    increased = meet(increase(first, "chair", waiting), increase(second, "table", waiting), at=WRITING)
-
-    assert increased.second_waited
-    assert Reservation.objects.get().status == "accepted"
-    assert announced(ReservationAccepted) == 1
-
-
-def test_without_the_lock_of_the_reservation_nobody_announces_what_two_increases_completed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    taking(an_order("chair", "table"))()
-    without_locks(monkeypatch, ReservationQuerySet)
-
-    increased = meet(finding(chair=1), finding(table=1), at=WRITING)
-
-    assert not increased.second_waited
-    assert not ReservationLine.objects.filter(held__lt=F("quantity")).exists()
-    assert announced(ReservationAccepted) == 0
-
-
-# -- what is taken away ---------------------------------------------------------------------------------------------------
-
-
-def test_goods_that_are_being_promised_cannot_be_taken_away() -> None:
-    # Seen to fail: without the balance's lock, see below.
-    put_on_the_shelf(chair=1)
-
-    adjusted = meet(taking(an_order(chair=1)), refused(NotEnoughAvailable, losing(chair=1)), at=WRITING)
-
-    assert adjusted.second_waited
-    assert (balance("chair").on_hand, balance("chair").reserved) == booked("chair") == (1, 1)
-
-
-def test_goods_that_are_being_taken_away_cannot_be_promised() -> None:
-    # Seen to fail: without the balance's lock, see the next test.
-    put_on_the_shelf(chair=1)
-
-    adjusted = meet(losing(chair=1), taking(an_order(chair=1)), at=WRITING)
-
-    assert adjusted.second_waited
-    assert announced(ReservationRejected) == 1
-    assert (balance("chair").on_hand, balance("chair").reserved) == booked("chair") == (0, 0)
-
-
-@pytest.mark.parametrize("promised_first", [True, False])
-def test_without_the_lock_of_the_balance_goods_are_promised_that_were_taken_away(
-    monkeypatch: pytest.MonkeyPatch, promised_first: bool
-) -> None:
-    put_on_the_shelf(chair=1)
-    promise, loss = taking(an_order(chair=1)), losing(chair=1)
-    without_locks(monkeypatch, BalanceQuerySet)
-
-    meet(*((promise, loss) if promised_first else (loss, promise)), at=WRITING)
-
-    assert booked("chair") == (0, 1)  # one promised, none there; and the balance shows only what was written last
-
-
-# -- what is given back ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("released_first", [True, False])
-@pytest.mark.parametrize("how", ["found", "received", "bought for it"])
-def test_goods_that_are_released_while_others_arrive_serve_everybody_in_line(how: str, released_first: bool) -> None:
-    # Seen to fail: without the balance's lock, see the next test.
-    put_on_the_shelf(chair=1)
-    leaving, waiting, newer = (an_order(chair=1) for _ in range(3))
-    for order in (leaving, waiting, newer):
-        taking(order)()
-    release, arrive = releasing(leaving), increase(how, "chair", waiting)
-
-    meeting = meet(*((release, arrive) if released_first else (arrive, release)), at=WRITING)
-
-    assert meeting.second_waited
-    assert statuses(leaving, waiting, newer) == ["released", "accepted", "accepted"]
-    assert announced(ReservationAccepted) == 3
-    assert (balance("chair").on_hand, balance("chair").reserved) == booked("chair") == (2, 2)
-
-
-@pytest.mark.parametrize("released_first", [True, False])
-def test_without_the_lock_of_the_balance_one_of_them_is_left_unserved(
-    monkeypatch: pytest.MonkeyPatch, released_first: bool
-) -> None:
-    put_on_the_shelf(chair=1)
-    leaving, waiting, newer = (an_order(chair=1) for _ in range(3))
-    for order in (leaving, waiting, newer):
-        taking(order)()
-    release, arrive = releasing(leaving), finding(chair=1)
-    without_locks(monkeypatch, BalanceQuerySet)
-    without_locks(monkeypatch, ReservationQuerySet)
-
-    meeting = meet(*((release, arrive) if released_first else (arrive, release)), at=WRITING)
-
-    assert not meeting.second_waited
-    assert "waiting" in statuses(waiting, newer)
-
-
-@pytest.mark.parametrize("released_first", [True, False])
-@pytest.mark.parametrize("how", ["found", "received", "bought for it"])
-def test_an_order_that_waits_for_two_products_is_served_by_a_release_of_one_and_an_increase_of_the_other(
-    how: str, released_first: bool
-) -> None:
-    # Seen to fail: without the reservation's lock, see the next test.
-    put_on_the_shelf(chair=1)
-    leaving, waiting = an_order(chair=1), an_order("chair", "table")
-    taking(leaving)()
-    taking(waiting)()
-    release, arrive = releasing(leaving), increase(how, "table", waiting)
-
-    meeting = meet(*((release, arrive) if released_first else (arrive, release)), at=WRITING)
-
-    assert meeting.second_waited
-    assert statuses(leaving, waiting) == ["released", "accepted"]
-    assert announced(ReservationAccepted) == 2
-    assert (booked("chair"), booked("table")) == ((1, 1), (1, 1))
-
-
-def test_without_the_lock_of_the_reservation_nobody_announces_what_a_release_and_an_increase_completed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    put_on_the_shelf(chair=1)
-    leaving, waiting = an_order(chair=1), an_order("chair", "table")
-    taking(leaving)()
-    taking(waiting)()
-    release, arrive = releasing(leaving), finding(table=1)
-    without_locks(monkeypatch, ReservationQuerySet)
-
-    meeting = meet(release, arrive, at=WRITING)
-
-    assert not meeting.second_waited
-    assert statuses(waiting) == ["waiting"]
-    assert not ReservationLine.objects.filter(reservation=waiting.reservation_id, held__lt=F("quantity")).exists()
-
-
-@pytest.mark.parametrize("released_first", [True, False])
-def test_two_releases_at_once_that_complete_an_order_announce_it_once(released_first: bool) -> None:
-    # Seen to fail: without the reservation's lock nobody announces it, as above.
-    put_on_the_shelf(chair=1, table=1)
-    of_the_chair, of_the_table, waiting = an_order(chair=1), an_order(table=1), an_order("chair", "table")
-    for order in (of_the_chair, of_the_table, waiting):
-        taking(order)()
-    releases = [releasing(of_the_chair), releasing(of_the_table)]
-
-    meeting = meet(*(releases if released_first else releases[::-1]), at=WRITING)
-
-    assert meeting.second_waited
-    assert statuses(waiting) == ["accepted"]
-    assert announced(ReservationAccepted) == 3
-
-
-def test_what_a_smaller_wish_sets_free_and_what_is_found_meanwhile_serve_everybody_in_line() -> None:
-    # Seen to fail: without the balance's lock one of them is left unserved.
-    put_on_the_shelf(chair=2)
-    shrinking, waiting, newer = an_order(chair=2), an_order(chair=1), an_order(chair=1)
-    for order in (shrinking, waiting, newer):
-        taking(order)()
-    shrink = taking(replace(shrinking, revision=2, request=2, lines=tuple(lines(chair=1))))
-
-    meeting = meet(shrink, finding(chair=1), at=WRITING)
-
-    assert meeting.second_waited
-    assert statuses(shrinking, waiting, newer) == ["accepted"] * 3
-    assert (balance("chair").on_hand, balance("chair").reserved) == booked("chair") == (3, 3)
-
-
-def test_goods_that_are_being_released_can_be_taken_away_once_nobody_waits() -> None:
-    # Seen to fail: without the balance's lock, see below.
-    put_on_the_shelf(chair=1)
-    leaving = an_order(chair=1)
-    taking(leaving)()
-
-    adjusted = meet(releasing(leaving), losing(chair=1), at=WRITING)
-
-    assert adjusted.second_waited
-    assert (balance("chair").on_hand, balance("chair").reserved) == booked("chair") == (0, 0)
-
-
-def test_goods_that_are_being_released_cannot_be_taken_away_from_who_waits() -> None:
-    # Seen to fail: without the balance's lock, see the next test.
-    put_on_the_shelf(chair=2)
-    leaving, waiting = an_order(chair=1), an_order(chair=2)
-    taking(leaving)()
-    taking(waiting)()  # one of the two is on the shelf, and may be taken away until the other is there as well
-
-    adjusted = meet(releasing(leaving), refused(NotEnoughAvailable, losing(chair=1)), at=WRITING)
-
-    assert adjusted.second_waited
-    assert statuses(leaving, waiting) == ["released", "accepted"]
-    assert (balance("chair").on_hand, balance("chair").reserved) == booked("chair") == (2, 2)
-
-
-def test_without_the_lock_of_the_balance_what_was_taken_away_is_promised_to_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_on_the_shelf(chair=2)
-    leaving, waiting = an_order(chair=1), an_order(chair=2)
-    taking(leaving)()
-    taking(waiting)()
-    release, lose = releasing(leaving), losing(chair=1)
-    without_locks(monkeypatch, BalanceQuerySet)
-
-    meet(release, lose, at=WRITING)
-
-    assert booked("chair") == (1, 2)  # two promised, one there; and the balance shows only what was written last
-
-
-# -- what was counted wrongly ---------------------------------------------------------------------------------------------
-
-
-def test_goods_that_are_being_promised_cannot_be_reversed() -> None:
-    # Seen to fail: without the balance's lock, see below.
-    receipt = received("chair")
-    taking(receipt)()
-
-    meeting = meet(taking(an_order(chair=1)), refused(GoodsPromisedOrGone, reversing(receipt)), at=WRITING)
-
-    assert meeting.second_waited
-    assert announced(ReverseReceipt) == 0
-    assert (balance("chair").on_hand, balance("chair").reserved) == booked("chair") == (1, 1)
-
-
-def test_goods_that_are_being_reversed_cannot_be_promised() -> None:
-    # Seen to fail: without the balance's lock, see the next test.
-    receipt = received("chair")
-    taking(receipt)()
-
-    meeting = meet(reversing(receipt), taking(an_order(chair=1)), at=WRITING)
-
-    assert meeting.second_waited
-    assert (announced(ReverseReceipt), announced(ReservationRejected)) == (1, 1)
-    assert (balance("chair").on_hand, balance("chair").reserved) == booked("chair") == (0, 0)
-
-
-@pytest.mark.parametrize("promised_first", [True, False])
-def test_without_the_lock_of_the_balance_goods_are_promised_that_never_came(
-    monkeypatch: pytest.MonkeyPatch, promised_first: bool
-) -> None:
-    receipt = received("chair")
-    taking(receipt)()
-    promise, reverse = taking(an_order(chair=1)), reversing(receipt)
-    without_locks(monkeypatch, BalanceQuerySet)
-
-    meet(*((promise, reverse) if promised_first else (reverse, promise)), at=WRITING)
-
-    assert booked("chair") == (0, 1)
-
-
-def test_two_reversals_at_once_never_take_back_more_than_was_received() -> None:
-    # Seen to fail: without the balance's lock, see the next test.
-    put_on_the_shelf(chair=1)  # so that it is not for want of goods that the second is refused
-    receipt = received("chair")
-    taking(receipt)()
-
-    meeting = meet(reversing(receipt), refused(MoreThanReceived, reversing(receipt)), at=WRITING)
-
-    assert meeting.second_waited
-    assert announced(ReverseReceipt) == 1
-    assert booked("chair") == (1, 0)
-
-
-def test_without_the_lock_of_the_balance_more_is_taken_back_than_was_received(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_on_the_shelf(chair=1)
-    receipt = received("chair")
-    taking(receipt)()
-    without_locks(monkeypatch, BalanceQuerySet)
-
-    meet(reversing(receipt), reversing(receipt), at=WRITING)
-
-    assert announced(ReverseReceipt) == 2
-    assert booked("chair") == (0, 0)
-
-
-def test_a_reversal_that_is_reported_twice_at_once_is_booked_once() -> None:
-    # Seen to fail: with `before` looked up before the lock is there, and nobody expecting the constraint to object.
-    receipt = received("chair")
-    taking(receipt)()
-    report = reversing(receipt, reversal=uuid4())
-
-    meeting = meet(report, report, at=WRITING)
-
-    assert meeting.second_waited
-    assert announced(ReverseReceipt) == 1
-    assert booked("chair") == (0, 0)
-
-
-# -- the same thing twice -------------------------------------------------------------------------------------------------
-
-
-def test_a_receipt_that_reaches_stock_twice_at_once_is_booked_once() -> None:
-    # Seen to fail: without the balance's lock, see the next test; and with `booked` looked up before the lock is there.
-    put_on_the_shelf(chair=1)
-    receipt = received("chair")
-
-    meeting = meet(taking(receipt), taking(receipt), at=WRITING)
-
-    assert meeting.second_waited
-    assert booked("chair") == (2, 0)
-
-
-def test_without_the_lock_of_the_balance_a_constraint_stops_the_second_booking(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_on_the_shelf(chair=1)
-    receipt = received("chair")
-    without_locks(monkeypatch, BalanceQuerySet)
-
-    with pytest.raises(IntegrityError, match="a_receipt_is_booked_once"):
-        meet(taking(receipt), taking(receipt), at=WRITING)
-
-    assert booked("chair") == (2, 0)
-
-
-def test_an_adjustment_that_is_reported_twice_at_once_is_booked_once() -> None:
-    # Seen to fail: with `booked` looked up before the lock is there, the second ends in an IntegrityError.
-    put_on_the_shelf(chair=1)
-    adjustment = Adjustment(product_id=product("chair"), quantity=1, reason="found")
-
-    def report() -> list[UUID]:
-        return adjust_stock([adjustment], by="ann")
-
-    reported = meet(report, report, at=WRITING)
-
-    assert reported.second_waited
-    assert (reported.first, reported.second) == ([adjustment.id], [])
-    assert booked("chair") == (2, 0)
-
-
-def test_it_refuses_an_adjustment_id_that_another_one_uses_at_the_same_moment() -> None:
-    # Seen to fail: where nobody expects the constraint to object, the second ends in an IntegrityError.
-    put_on_the_shelf(chair=1, table=1)
-    adjustment = Adjustment(product_id=product("chair"), quantity=1, reason="found")
-    another_one = replace(adjustment, product_id=product("table"))
-
-    adjusted = meet(
-        lambda: adjust_stock([adjustment], by="ann"),
-        refused(AdjustmentTaken, lambda: adjust_stock([another_one], by="bob")),
-        at=BOOKED,
-    )
-
-    assert adjusted.second_waited
-    assert (booked("chair"), booked("table")) == ((2, 0), (1, 0))
-
-
-# -- acts -----------------------------------------------------------------------------------------------------------------
-
+SAVING = (work.Work, "save")  # everything is locked and decided, nothing is written
+WRITTEN = (work, "publish")  # everything is written, nothing is committed
 PRODUCTS = ("chair", "sofa", "table")
 
+each_increase = pytest.mark.parametrize("increase", ["adjustment", "receipt", "pegged receipt"])
+each_sequence = pytest.mark.parametrize("release_first", [True, False])
 
-def an_order(*skus: str, **quantities: int) -> MakeReservation:
-    """Asks for one each of the `skus`, in this order, or for these quantities."""
+
+# -- calls ---------------------------------------------------------------------------------------
+
+
+def request(*skus: str, **quantities: int) -> MakeReservation:
+    """Return a reservation request of 1 of each of `skus` in this order, or of quantities."""
     return MakeReservation(
         reservation_id=uuid4(),
         revision=1,
-        request=1,
+        request_number=1,
         lines=tuple(lines(**dict.fromkeys(skus, 1), **quantities)),
         priority=0,
         placed_at=timezone.now(),
     )
 
 
-def an_order_twice(sku: str, *quantities: int) -> MakeReservation:
-    """As Sales asks for an order that names the product with each of these quantities."""
-    return replace(an_order(sku), lines=checked_lines(each for quantity in quantities for each in lines(**{sku: quantity})))
+def handling(message: MakeReservation | ReleaseReservation | GoodsReceived) -> Call:
+    return handled_by(handle_messages, message)
 
 
-def received(sku: str, bought_for: UUID | None = None) -> GoodsReceived:
-    line = PeggedQuantity(product_id=product(sku), quantity=1, bought_for=bought_for)
-    return GoodsReceived(purchase_order_id=uuid4(), receipt_id=uuid4(), lines=(line,), complete=True)
+def reserving(*skus: str, **quantities: int) -> Call:
+    return handling(request(*skus, **quantities))
 
 
-def taking(message: Message) -> Act:
-    """Stock's consumer with this message in its hands, in a transaction of its own, but without the lock of the consumer."""
-    with transaction.atomic():
-        [stored] = publish([Outgoing(message=message)])
-
-    def take_it() -> None:
-        with transaction.atomic():
-            take([Received(id=stored, message=message)])
-
-    return take_it
+def handle(*messages: MakeReservation | GoodsReceived) -> None:
+    for message in messages:
+        handling(message)()
 
 
-def finding(**quantities: int) -> Act:
-    found = lines(**quantities)  # the products are made now, by whoever asks
-    return lambda: adjust_stock(
-        [Adjustment(product_id=each.product_id, quantity=each.quantity, reason="found") for each in found], by="ann"
+def backorder_three_times(**quantities: int) -> None:
+    handle(*(request(**quantities) for _ in range(3)))
+
+
+def receipt(sku: str, *, pegged_to: UUID | None = None) -> GoodsReceived:
+    """Return a final receipt of 1 unit."""
+    line = PeggedQuantity(product_id=product(sku), quantity=1, pegged_to=pegged_to)
+    return GoodsReceived(purchase_order_id=uuid4(), receipt_id=uuid4(), lines=(line,), final=True)
+
+
+def handled_receipt(sku: str) -> GoodsReceived:
+    message = receipt(sku)
+    handle(message)
+    return message
+
+
+def adding(**quantities: int) -> Call:
+    adjustments = [
+        Adjustment(product_id=line.product_id, quantity=line.quantity, reason="found")
+        for line in lines(**quantities)
+    ]
+    return lambda: adjust_stock(adjustments, actor="ann")
+
+
+def removing(**quantities: int) -> Call:
+    adjustments = [
+        Adjustment(product_id=line.product_id, quantity=-line.quantity, reason="lost")
+        for line in lines(**quantities)
+    ]
+    return lambda: adjust_stock(adjustments, actor="bob")
+
+
+def increasing(increase: str, sku: str, backordered: MakeReservation) -> Call:
+    if increase == "adjustment":
+        return adding(**{sku: 1})
+    pegged = increase == "pegged receipt"
+    return handling(receipt(sku, pegged_to=backordered.reservation_id if pegged else None))
+
+
+def releasing(reserved: MakeReservation) -> Call:
+    return handling(ReleaseReservation(reservation_id=reserved.reservation_id))
+
+
+def reversing(received: GoodsReceived, *, reversal_id: UUID | None = None) -> Call:
+    """Reverse 1 unit of the receipt, by default with a new id."""
+    [line] = received.lines
+    reversal = Reversal(
+        receipt_id=received.receipt_id,
+        product_id=line.product_id,
+        quantity=1,
+        reason="miscounted",
+        id=reversal_id or uuid4(),
     )
+    return lambda: reverse_receipt(reversal, actor="bob")
 
 
-def losing(**quantities: int) -> Act:
-    lost = lines(**quantities)
-    return lambda: adjust_stock(
-        [Adjustment(product_id=each.product_id, quantity=-each.quantity, reason="lost") for each in lost], by="bob"
-    )
+# -- locks ---------------------------------------------------------------------------------------
 
 
-def increase(how: str, sku: str, waiting: MakeReservation) -> Act:
-    if how == "found":
-        return finding(**{sku: 1})
-    return taking(received(sku, bought_for=waiting.reservation_id if how == "bought for it" else None))
+def lock_middle_stock_level() -> None:
+    StockLevel.objects.select_for_update(no_key=True).get(product=middle_product())
 
 
-def releasing(order: MakeReservation) -> Act:
-    return taking(ReleaseReservation(reservation_id=order.reservation_id))
+def insert_middle_stock_level() -> None:
+    StockLevel.objects.create(product_id=middle_product())
 
 
-def reversing(receipt: GoodsReceived, *, reversal: UUID | None = None) -> Act:
-    """Takes back the one that arrived; under a new id, unless one is given."""
-    [line] = receipt.lines
-    mistake = Reversal(
-        receipt_id=receipt.receipt_id, product_id=line.product_id, quantity=1, reason="miscounted", id=reversal or uuid4()
-    )
-    return lambda: reverse_receipt(mistake, by="bob")
-
-
-# -- what is held by somebody else, so that two acts pile up behind it ----------------------------------------------------
-
-
-def the_middle_balance() -> None:
-    Balance.objects.select_for_update(no_key=True).get(product=_middle_product())
-
-
-def a_new_middle_balance() -> None:
-    Balance.objects.create(product_id=_middle_product())
-
-
-def the_middle_reservation() -> None:
+def lock_middle_reservation() -> None:
     _, middle, _ = sorted(Reservation.objects.values_list("id", flat=True))
     Reservation.objects.select_for_update(no_key=True).get(id=middle)
 
 
-def _middle_product() -> UUID:
+def middle_product() -> UUID:
     return sorted(product(sku) for sku in PRODUCTS)[1]
 
 
-def three_orders_wait_for(**quantities: int) -> None:
-    for _ in range(3):
-        taking(an_order(**quantities))()
+# -- results -------------------------------------------------------------------------------------
 
 
-# -- what is there in the end ---------------------------------------------------------------------------------------------
+def level(sku: str) -> tuple[int, int]:
+    """Return on hand and reserved."""
+    row = StockLevel.objects.get(product=product(sku))
+    return row.on_hand, row.reserved
 
 
-def balance(sku: str) -> Balance:
-    return Balance.objects.get(product=product(sku))
+def ledger_totals(sku: str) -> tuple[int, int]:
+    """Return on hand and reserved, by the stock ledger."""
+    rows = StockMovement.objects.filter(product=product(sku))
+    totals = rows.aggregate(on_hand=Sum("on_hand"), reserved=Sum("reserved"))
+    return totals["on_hand"], totals["reserved"]
 
 
-def statuses(*orders: MakeReservation) -> list[str]:
-    of = dict(Reservation.objects.values_list("id", "status"))
-    return [of[order.reservation_id] for order in orders]
-
-
-def held(sku: str) -> int:
-    """What reservations believe they hold."""
-    total: int = ReservationLine.objects.filter(product=product(sku)).aggregate(held=Sum("held"))["held"]
+def reserved_by_reservations(sku: str) -> int:
+    rows = ReservationLine.objects.filter(product=product(sku))
+    total: int = rows.aggregate(total=Sum("reserved"))["total"]
     return total
 
 
-def booked(sku: str) -> tuple[int, int]:
-    """On hand and reserved, by the ledger."""
-    ledger = StockMovement.objects.filter(product=product(sku))
-    sums = ledger.aggregate(on_hand=Sum("on_hand"), reserved=Sum("reserved"))
-    return sums["on_hand"], sums["reserved"]
+def statuses(*requests: MakeReservation) -> list[str]:
+    by_id = dict(Reservation.objects.values_list("id", "status"))
+    return [by_id[each.reservation_id] for each in requests]
+
+
+def shortages(request: MakeReservation) -> list[ReservationLine]:
+    rows = ReservationLine.objects.filter(reservation=request.reservation_id)
+    return list(rows.filter(reserved__lt=F("quantity")))
+
+
+# -- the last unit -------------------------------------------------------------------------------
+
+
+def test_last_unit_is_reserved_once() -> None:
+    # Fails without the lock of the stock level: see test_missing_lock_oversells_last_unit.
+    add_stock(chair=1)
+
+    meeting = meet(reserving(chair=1), reserving(chair=1), at=SAVING)
+
+    assert meeting.second_waited
+    assert (published_count(ReservationAccepted), published_count(ReservationRejected)) == (1, 1)
+    assert level("chair") == (1, 1)
+    assert reserved_by_reservations("chair") == 1
+
+
+def test_missing_lock_oversells_last_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_stock(chair=1)
+    without_locks(monkeypatch, StockLevelQuerySet)
+
+    meeting = meet(reserving(chair=1), reserving(chair=1), at=SAVING)
+
+    assert not meeting.second_waited
+    assert published_count(ReservationAccepted) == 2
+    assert reserved_by_reservations("chair") == 2
+    # Each wrote the quantity that it computed, so no constraint is violated.
+    assert level("chair") == (1, 1)
+
+
+def test_repeated_product_is_reserved_whole_for_one_order() -> None:
+    # Fails if the quantities of one product are not added: see
+    # test_separate_lines_of_one_product_are_accepted_despite_shortage.
+    add_stock(chair=3)
+    added = validate_lines([*lines(chair=2), *lines(chair=1)])
+    requests = [replace(request("chair"), lines=added) for _ in range(2)]
+
+    meeting = meet(*map(handling, requests), at=SAVING)
+
+    assert meeting.second_waited
+    assert (published_count(ReservationAccepted), published_count(ReservationRejected)) == (1, 1)
+    assert level("chair") == (3, 3)
+    assert reserved_by_reservations("chair") == 3
+
+
+def test_separate_lines_of_one_product_are_accepted_despite_shortage() -> None:
+    add_stock(chair=3)
+    separate = (*lines(chair=2), *lines(chair=1))
+    requests = [replace(request("chair"), lines=separate) for _ in range(2)]
+
+    meet(*map(handling, requests), at=SAVING)
+
+    assert published_count(ReservationAccepted) == 2
+    assert reserved_by_reservations("chair") == 2  # of 6
+
+
+# -- lock order ----------------------------------------------------------------------------------
+
+
+def test_requests_in_opposite_order_do_not_deadlock() -> None:
+    # Fails if stock levels are locked in different orders: see
+    # test_opposite_lock_order_of_stock_levels_deadlocks.
+    add_stock(chair=2, sofa=2, table=2)
+
+    run_behind_lock(
+        reserving(*PRODUCTS), reserving(*reversed(PRODUCTS)), lock=lock_middle_stock_level
+    )
+
+    assert published_count(ReservationAccepted) == 2
+
+
+def test_opposite_lock_order_of_stock_levels_deadlocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_stock(chair=2, sofa=2, table=2)
+    lock_in_opposite_orders(monkeypatch, StockLevelQuerySet)
+
+    with pytest.raises(OperationalError, match="deadlock detected"):
+        run_behind_lock(
+            reserving(*PRODUCTS), reserving(*reversed(PRODUCTS)), lock=lock_middle_stock_level
+        )
+
+
+def test_requests_of_new_products_do_not_deadlock() -> None:
+    # Fails if stock levels are inserted in different orders: see
+    # test_opposite_insert_order_of_stock_levels_deadlocks.
+    run_behind_lock(
+        reserving(*PRODUCTS), reserving(*reversed(PRODUCTS)), lock=insert_middle_stock_level
+    )
+
+    assert published_count(ReservationRejected) == 2
+    assert StockLevel.objects.count() == len(PRODUCTS)
+
+
+def test_opposite_insert_order_of_stock_levels_deadlocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    descending = iter([False, True])
+
+    def sort(rows: Sequence[Any]) -> list[Any]:
+        return sorted(rows, reverse=next(descending))
+
+    monkeypatch.setattr(ledger, "sorted", sort, raising=False)
+
+    with pytest.raises(OperationalError, match="deadlock detected"):
+        run_behind_lock(
+            reserving(*PRODUCTS), reserving(*reversed(PRODUCTS)), lock=insert_middle_stock_level
+        )
+
+
+def test_increases_for_same_backorders_do_not_deadlock() -> None:
+    # Fails if reservations are locked in different orders: see
+    # test_opposite_lock_order_of_reservations_deadlocks.
+    backorder_three_times(chair=1, table=1)
+
+    run_behind_lock(adding(chair=3), adding(table=3), lock=lock_middle_reservation)
+
+    assert published_count(ReservationAccepted) == 3
+
+
+def test_opposite_lock_order_of_reservations_deadlocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    backorder_three_times(chair=1, table=1)
+    lock_in_opposite_orders(monkeypatch, ReservationQuerySet)
+
+    with pytest.raises(OperationalError, match="deadlock detected"):
+        run_behind_lock(adding(chair=3), adding(table=3), lock=lock_middle_reservation)
+
+
+# -- increases -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["adjustment", "receipt", "pegged receipt"])
+@pytest.mark.parametrize("second", ["adjustment", "receipt", "pegged receipt"])
+def test_concurrent_increases_accept_reservation_once(first: str, second: str) -> None:
+    # Fails without the lock of the reservation: see
+    # test_missing_reservation_lock_accepts_no_reservation. Fails also if lines are read before
+    # that lock is held.
+    backordered = request("chair", "table")
+    handle(backordered)
+
+    meeting = meet(
+        increasing(first, "chair", backordered),
+        increasing(second, "table", backordered),
+        at=SAVING,
+    )
+
+    assert meeting.second_waited
+    assert statuses(backordered) == ["accepted"]
+    assert published_count(ReservationAccepted) == 1
+
+
+def test_missing_reservation_lock_accepts_no_reservation(monkeypatch: pytest.MonkeyPatch) -> None:
+    backordered = request("chair", "table")
+    handle(backordered)
+    without_locks(monkeypatch, ReservationQuerySet)
+
+    meeting = meet(adding(chair=1), adding(table=1), at=SAVING)
+
+    assert not meeting.second_waited
+    assert shortages(backordered) == []
+    assert published_count(ReservationAccepted) == 0
+
+
+# -- negative adjustments ------------------------------------------------------------------------
+
+
+def test_rejects_removal_of_stock_during_reservation() -> None:
+    # Fails without the lock of the stock level: see test_missing_lock_reserves_removed_stock.
+    add_stock(chair=1)
+
+    meeting = meet(reserving(chair=1), rejected(InsufficientStock, removing(chair=1)), at=SAVING)
+
+    assert meeting.second_waited
+    assert level("chair") == ledger_totals("chair") == (1, 1)
+
+
+def test_reservation_during_removal_is_backordered() -> None:
+    # Fails without the lock of the stock level: see test_missing_lock_reserves_removed_stock.
+    add_stock(chair=1)
+
+    meeting = meet(removing(chair=1), reserving(chair=1), at=SAVING)
+
+    assert meeting.second_waited
+    assert published_count(ReservationRejected) == 1
+    assert level("chair") == ledger_totals("chair") == (0, 0)
+
+
+@pytest.mark.parametrize("reservation_first", [True, False])
+def test_missing_lock_reserves_removed_stock(
+    monkeypatch: pytest.MonkeyPatch, reservation_first: bool
+) -> None:
+    add_stock(chair=1)
+    calls = [reserving(chair=1), removing(chair=1)]
+    without_locks(monkeypatch, StockLevelQuerySet)
+
+    meet(*(calls if reservation_first else calls[::-1]), at=SAVING)
+
+    # 1 is reserved and 0 are on hand; the stock level shows only the last write.
+    assert ledger_totals("chair") == (0, 1)
+
+
+# -- releases ------------------------------------------------------------------------------------
+
+
+@each_sequence
+@each_increase
+def test_release_and_increase_allocate_to_all_backorders(
+    increase: str, release_first: bool
+) -> None:
+    # Fails without the lock of the stock level: see test_missing_locks_leave_backorder_unfilled.
+    add_stock(chair=1)
+    reserved, backordered, newer = (request(chair=1) for _ in range(3))
+    handle(reserved, backordered, newer)
+    calls = [releasing(reserved), increasing(increase, "chair", backordered)]
+
+    meeting = meet(*(calls if release_first else calls[::-1]), at=SAVING)
+
+    assert meeting.second_waited
+    assert statuses(reserved, backordered, newer) == ["released", "accepted", "accepted"]
+    assert published_count(ReservationAccepted) == 3
+    assert level("chair") == ledger_totals("chair") == (2, 2)
+
+
+@each_sequence
+def test_missing_locks_leave_backorder_unfilled(
+    monkeypatch: pytest.MonkeyPatch, release_first: bool
+) -> None:
+    add_stock(chair=1)
+    reserved, backordered, newer = (request(chair=1) for _ in range(3))
+    handle(reserved, backordered, newer)
+    calls = [releasing(reserved), adding(chair=1)]
+    without_locks(monkeypatch, StockLevelQuerySet)
+    without_locks(monkeypatch, ReservationQuerySet)
+
+    meeting = meet(*(calls if release_first else calls[::-1]), at=SAVING)
+
+    assert not meeting.second_waited
+    assert "backordered" in statuses(backordered, newer)
+
+
+@each_sequence
+@each_increase
+def test_release_and_increase_of_two_products_accept_reservation(
+    increase: str, release_first: bool
+) -> None:
+    # Fails without the lock of the reservation: see
+    # test_missing_reservation_lock_leaves_full_reservation_backordered.
+    add_stock(chair=1)
+    reserved, backordered = request(chair=1), request("chair", "table")
+    handle(reserved, backordered)
+    calls = [releasing(reserved), increasing(increase, "table", backordered)]
+
+    meeting = meet(*(calls if release_first else calls[::-1]), at=SAVING)
+
+    assert meeting.second_waited
+    assert statuses(reserved, backordered) == ["released", "accepted"]
+    assert published_count(ReservationAccepted) == 2
+    assert (ledger_totals("chair"), ledger_totals("table")) == ((1, 1), (1, 1))
+
+
+def test_missing_reservation_lock_leaves_full_reservation_backordered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add_stock(chair=1)
+    reserved, backordered = request(chair=1), request("chair", "table")
+    handle(reserved, backordered)
+    release = releasing(reserved)
+    without_locks(monkeypatch, ReservationQuerySet)
+
+    meeting = meet(release, adding(table=1), at=SAVING)
+
+    assert not meeting.second_waited
+    assert statuses(backordered) == ["backordered"]
+    assert shortages(backordered) == []
+
+
+@pytest.mark.parametrize("chair_first", [True, False])
+def test_concurrent_releases_accept_reservation_once(chair_first: bool) -> None:
+    # Fails without the lock of the reservation: neither release accepts it.
+    add_stock(chair=1, table=1)
+    chair, table, backordered = request(chair=1), request(table=1), request("chair", "table")
+    handle(chair, table, backordered)
+    calls = [releasing(chair), releasing(table)]
+
+    meeting = meet(*(calls if chair_first else calls[::-1]), at=SAVING)
+
+    assert meeting.second_waited
+    assert statuses(backordered) == ["accepted"]
+    assert published_count(ReservationAccepted) == 3
+
+
+def test_reduced_line_and_increase_allocate_to_all_backorders() -> None:
+    # Fails without the lock of the stock level: one backorder is left unfilled.
+    add_stock(chair=2)
+    reduced, backordered, newer = request(chair=2), request(chair=1), request(chair=1)
+    handle(reduced, backordered, newer)
+    reduction = replace(reduced, revision=2, request_number=2, lines=tuple(lines(chair=1)))
+
+    meeting = meet(handling(reduction), adding(chair=1), at=SAVING)
+
+    assert meeting.second_waited
+    assert statuses(reduced, backordered, newer) == ["accepted"] * 3
+    assert level("chair") == ledger_totals("chair") == (3, 3)
+
+
+def test_stock_released_without_backorders_can_be_removed() -> None:
+    # Fails without the lock of the stock level: see test_missing_lock_allocates_removed_stock.
+    add_stock(chair=1)
+    reserved = request(chair=1)
+    handle(reserved)
+
+    meeting = meet(releasing(reserved), removing(chair=1), at=SAVING)
+
+    assert meeting.second_waited
+    assert level("chair") == ledger_totals("chair") == (0, 0)
+
+
+def test_rejects_removal_of_stock_during_release_to_backorder() -> None:
+    # Fails without the lock of the stock level: see test_missing_lock_allocates_removed_stock.
+    reserved, backordered = reservation_and_larger_backorder()
+
+    meeting = meet(releasing(reserved), rejected(InsufficientStock, removing(chair=1)), at=SAVING)
+
+    assert meeting.second_waited
+    assert statuses(reserved, backordered) == ["released", "accepted"]
+    assert level("chair") == ledger_totals("chair") == (2, 2)
+
+
+def test_missing_lock_allocates_removed_stock(monkeypatch: pytest.MonkeyPatch) -> None:
+    reserved, _ = reservation_and_larger_backorder()
+    release = releasing(reserved)
+    without_locks(monkeypatch, StockLevelQuerySet)
+
+    meet(release, removing(chair=1), at=SAVING)
+
+    # 2 are reserved and 1 is on hand; the stock level shows only the last write.
+    assert ledger_totals("chair") == (1, 2)
+
+
+def reservation_and_larger_backorder() -> tuple[MakeReservation, MakeReservation]:
+    """Reserve 1 of 2 chairs, and backorder 2: 1 is available until the other is released."""
+    add_stock(chair=2)
+    reserved, backordered = request(chair=1), request(chair=2)
+    handle(reserved, backordered)
+    return reserved, backordered
+
+
+# -- receipt reversals ---------------------------------------------------------------------------
+
+
+def test_rejects_reversal_during_reservation() -> None:
+    # Fails without the lock of the stock level: see test_missing_lock_reserves_reversed_stock.
+    received = handled_receipt("chair")
+
+    meeting = meet(reserving(chair=1), rejected(InsufficientStock, reversing(received)), at=SAVING)
+
+    assert meeting.second_waited
+    assert published_count(ReverseReceipt) == 0
+    assert level("chair") == ledger_totals("chair") == (1, 1)
+
+
+def test_reservation_during_reversal_is_backordered() -> None:
+    # Fails without the lock of the stock level: see test_missing_lock_reserves_reversed_stock.
+    received = handled_receipt("chair")
+
+    meeting = meet(reversing(received), reserving(chair=1), at=SAVING)
+
+    assert meeting.second_waited
+    assert (published_count(ReverseReceipt), published_count(ReservationRejected)) == (1, 1)
+    assert level("chair") == ledger_totals("chair") == (0, 0)
+
+
+@pytest.mark.parametrize("reservation_first", [True, False])
+def test_missing_lock_reserves_reversed_stock(
+    monkeypatch: pytest.MonkeyPatch, reservation_first: bool
+) -> None:
+    received = handled_receipt("chair")
+    calls = [reserving(chair=1), reversing(received)]
+    without_locks(monkeypatch, StockLevelQuerySet)
+
+    meet(*(calls if reservation_first else calls[::-1]), at=SAVING)
+
+    assert ledger_totals("chair") == (0, 1)
+
+
+def test_rejects_concurrent_reversal_above_received_quantity() -> None:
+    # Fails without the lock of the stock level: see test_missing_lock_reverses_more_than_received.
+    add_stock(chair=1)  # so that the stock is sufficient for both reversals
+    received = handled_receipt("chair")
+
+    meeting = meet(
+        reversing(received), rejected(QuantityExceedsReceived, reversing(received)), at=SAVING
+    )
+
+    assert meeting.second_waited
+    assert published_count(ReverseReceipt) == 1
+    assert ledger_totals("chair") == (1, 0)
+
+
+def test_missing_lock_reverses_more_than_received(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_stock(chair=1)
+    received = handled_receipt("chair")
+    without_locks(monkeypatch, StockLevelQuerySet)
+
+    meet(reversing(received), reversing(received), at=SAVING)
+
+    assert published_count(ReverseReceipt) == 2
+    assert ledger_totals("chair") == (0, 0)
+
+
+# -- repetitions ---------------------------------------------------------------------------------
+
+
+def test_repeated_reversal_is_recorded_once() -> None:
+    # Fails if recorded reversals are read before the stock level is locked, and the service is not
+    # repeated after a unique violation.
+    received = handled_receipt("chair")
+    report = reversing(received, reversal_id=uuid4())
+
+    meeting = meet(report, report, at=SAVING)
+
+    assert meeting.second_waited
+    assert published_count(ReverseReceipt) == 1
+    assert ledger_totals("chair") == (0, 0)
+
+
+def test_repeated_receipt_is_recorded_once() -> None:
+    # Fails without the lock of the stock level: see
+    # test_constraint_rejects_repeated_receipt_without_lock. Fails also if recorded receipts are
+    # read before that lock is held.
+    add_stock(chair=1)
+    received = receipt("chair")
+
+    meeting = meet(handling(received), handling(received), at=SAVING)
+
+    assert meeting.second_waited
+    assert ledger_totals("chair") == (2, 0)
+
+
+def test_constraint_rejects_repeated_receipt_without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_stock(chair=1)
+    received = receipt("chair")
+    without_locks(monkeypatch, StockLevelQuerySet)
+
+    with pytest.raises(IntegrityError, match="stock_movement_unique_receipt_product"):
+        meet(handling(received), handling(received), at=SAVING)
+
+    assert ledger_totals("chair") == (2, 0)
+
+
+def test_repeated_adjustment_is_recorded_once() -> None:
+    # Fails if recorded adjustments are read before the stock level is locked: the second call
+    # raises IntegrityError.
+    add_stock(chair=1)
+    adjustment = Adjustment(product_id=product("chair"), quantity=1, reason="found")
+
+    def report() -> list[UUID]:
+        return adjust_stock([adjustment], actor="ann")
+
+    meeting = meet(report, report, at=SAVING)
+
+    assert meeting.second_waited
+    assert (meeting.first, meeting.second) == ([adjustment.id], [])
+    assert ledger_totals("chair") == (2, 0)
+
+
+def test_rejects_id_of_concurrent_adjustment() -> None:
+    # Fails without `retry_on_unique_violation`: the second call raises IntegrityError.
+    add_stock(chair=1, table=1)
+    adjustment = Adjustment(product_id=product("chair"), quantity=1, reason="found")
+    other = replace(adjustment, product_id=product("table"))
+
+    meeting = meet(
+        lambda: adjust_stock([adjustment], actor="ann"),
+        rejected(AdjustmentAlreadyExists, lambda: adjust_stock([other], actor="bob")),
+        at=WRITTEN,
+    )
+
+    assert meeting.second_waited
+    assert (ledger_totals("chair"), ledger_totals("table")) == ((2, 0), (1, 0))

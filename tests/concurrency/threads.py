@@ -1,6 +1,6 @@
-"""Two acts at once, for certain: in real threads, each on its own connection, that meet where a test wants them to.
+"""Run two calls at the same time, each in a thread with its own connection, and stop them exactly.
 
-Nothing here sleeps and hopes: who waits for a lock is asked of PostgreSQL itself.
+No test depends on timing: PostgreSQL itself says which connection waits for a lock.
 """
 
 import threading
@@ -14,74 +14,83 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-DEADLINE = 10.0  # seconds until something that should happen counts as not happening
-Act = Callable[[], Any]
+TIMEOUT = 10.0  # seconds
+Call = Callable[[], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Meeting:
-    """What two acts returned, and whether the second had to wait for the first."""
+    """What the two calls returned, and whether the second waited for a lock of the first."""
 
     first: Any
     second: Any
     second_waited: bool
 
 
-def meet(first: Act, second: Act, *, at: tuple[object, str]) -> Meeting:
-    """Run `first` until it is about to call `at`; then `second`, until it waits for a lock or is through; then both to the end.
+def meet(first: Call, second: Call, *, at: tuple[object, str]) -> Meeting:
+    """Stop `first` before `at`, run `second` until it waits for a lock or ends, then finish both.
 
-    `at` is a class or module and the name of a function in it. Raises what either raised: the first's error, if both did.
+    `at`: a class or module, and the name of one of its functions.
+    Raises the error of `first`, otherwise the error of `second`.
     """
     with _threads(first, second) as (ahead, behind), _stopped(ahead, *at):
-        behind.go_as_far_as_possible()
+        behind.run_until_blocked()
         waited = behind.is_alive()
     return Meeting(first=ahead.result(), second=behind.result(), second_waited=waited)
 
 
-def pile_up(first: Act, second: Act, *, holding: Act) -> None:
-    """Do `holding` in a transaction that ends only when `first`, and then `second`, wait for a lock: behind it, or each other.
+def run_behind_lock(first: Call, second: Call, *, lock: Call) -> None:
+    """Run `lock` in a transaction that ends when first `first` and then `second` wait for a lock.
 
-    So each keeps what it locked on its way there, which is what a deadlock is made of. Raises what either raised.
+    Both keep what they locked until then, so they deadlock if they lock in different orders.
+    Raises the error of either call.
     """
     with _threads(first, second) as threads, transaction.atomic():
-        holding()
+        lock()
         for thread in threads:
-            thread.go_as_far_as_possible()
-            assert thread.is_alive(), f"it did not come across what is held: {thread.result()}"
+            thread.run_until_blocked()
+            assert thread.is_alive(), f"the call did not wait for the lock: {thread.result()}"
     for thread in threads:
         thread.result()
 
 
-def refused(error: type[Exception], act: Act) -> Act:
-    """`act`, but it has to raise `error`."""
+def rejected(error: type[Exception], call: Call) -> Call:
+    """Return a call that expects `call` to raise `error`."""
 
-    def be_refused() -> None:
+    def run() -> None:
         with pytest.raises(error):
-            act()
+            call()
 
-    return be_refused
+    return run
 
 
 def without_locks(monkeypatch: pytest.MonkeyPatch, rows: type[QuerySet[Any]]) -> None:
-    """Take away what `locked()` is for, and nothing else."""
+    """Make `locked()` of this queryset lock nothing."""
     monkeypatch.setattr(rows, "locked", lambda self: self.order_by("pk"))
 
 
 def without_row_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's rows are locked before they are changed."""
+    """Make `select_for_update()` of every queryset lock nothing."""
     monkeypatch.setattr(QuerySet, "select_for_update", lambda rows, **_: rows)
 
 
-def locked_in_opposite_orders(monkeypatch: pytest.MonkeyPatch, rows: type[QuerySet[Any]]) -> None:
-    """Lock upwards the first time and downwards the second: a query that names no order may get any."""
-    orders = iter(["pk", "-pk"])
-    monkeypatch.setattr(rows, "locked", lambda self: self.select_for_update(no_key=True, of=("self",)).order_by(next(orders)))
+def lock_in_opposite_orders(monkeypatch: pytest.MonkeyPatch, rows: type[QuerySet[Any]]) -> None:
+    """Lock in ascending order the first time, in descending order the second time.
+
+    A query without an ordering may return any order.
+    """
+    orderings = iter(["pk", "-pk"])
+
+    def locked(self: QuerySet[Any]) -> QuerySet[Any]:
+        return self.select_for_update(no_key=True, of=("self",)).order_by(next(orderings))
+
+    monkeypatch.setattr(rows, "locked", locked)
 
 
 class _Thread(threading.Thread):
-    def __init__(self, act: Act) -> None:
+    def __init__(self, call: Call) -> None:
         super().__init__(daemon=True)
-        self._act = act
+        self._call = call
         self._backend: int | None = None
         self._result: Any = None
         self._error: BaseException | None = None
@@ -89,67 +98,67 @@ class _Thread(threading.Thread):
     def run(self) -> None:
         try:
             [self._backend] = _row("SELECT pg_backend_pid()")
-            self._result = self._act()
+            self._result = self._call()
         except BaseException as error:
             self._error = error
         finally:
             connection.close()
 
-    def go_as_far_as_possible(self) -> None:
-        """Start it, and come back when it waits for a lock or has ended."""
+    def run_until_blocked(self) -> None:
+        """Start the thread; return when it waits for a lock or has ended."""
         self.start()
-        _until(lambda: self._waits_for_a_lock() or not self.is_alive())
+        _wait_until(lambda: self._waits_for_lock() or not self.is_alive())
 
     def result(self) -> Any:
         if self._error:
             raise self._error
-        assert not self.is_alive(), "it never ended"
+        assert not self.is_alive(), "the call did not end"
         return self._result
 
-    def _waits_for_a_lock(self) -> bool:
+    def _waits_for_lock(self) -> bool:
         [waits] = _row("SELECT cardinality(pg_blocking_pids(%s)) > 0", self._backend)
         return bool(waits)
 
 
 @contextmanager
-def _threads(*acts: Act) -> Iterator[list[_Thread]]:
-    """Threads that have ended when this block has, or never will."""
-    threads = [_Thread(act) for act in acts]
+def _threads(*calls: Call) -> Iterator[list[_Thread]]:
+    """Return threads that are joined after the block."""
+    threads = [_Thread(call) for call in calls]
     try:
         yield threads
     finally:
         for thread in threads:
-            if thread.ident is not None:  # it was started
-                thread.join(DEADLINE)
+            if thread.ident is not None:  # the thread was started
+                thread.join(TIMEOUT)
 
 
 @contextmanager
 def _stopped(thread: _Thread, owner: object, name: str) -> Iterator[None]:
-    """Start `thread`, and hold it inside this block where it calls this function for the first time."""
-    reached, go_on = threading.Event(), threading.Event()
+    """Start the thread, and stop it during the block at its first call of this function."""
+    reached, proceed = threading.Event(), threading.Event()
     original = getattr(owner, name)
 
     def stop(*args: Any, **kwargs: Any) -> Any:
         if threading.current_thread() is thread and not reached.is_set():
             reached.set()
-            go_on.wait(DEADLINE)
+            proceed.wait(TIMEOUT)
         return original(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, stop)
         thread.start()
         try:
-            _until(lambda: reached.is_set() or not thread.is_alive())
-            assert reached.is_set(), f"it ended before it came to {name}: {thread.result()}"
+            _wait_until(lambda: reached.is_set() or not thread.is_alive())
+            assert reached.is_set(), f"the call ended before {name}: {thread.result()}"
             yield
         finally:
-            go_on.set()
+            proceed.set()
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT
     while not condition():
-        assert time.monotonic() < deadline, f"it did not happen within {DEADLINE} seconds"
+        assert time.monotonic() < end, f"the condition was not met within {TIMEOUT} seconds"
         time.sleep(0.002)
 
 

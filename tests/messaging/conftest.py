@@ -5,7 +5,7 @@ import time_machine
 from django.utils import timezone
 
 from orderflow.messaging import subscriptions
-from orderflow.messaging.signals import messages_committed
+from orderflow.messaging.signals import messages_available
 from orderflow.messaging.subscriptions import Subscription
 from tests.messaging.listener import CONSUMER, Listener, Noted
 
@@ -26,9 +26,9 @@ def woken() -> Iterator[list[tuple[str, float]]]:
     def note(consumer: str, countdown: float, **signal: object) -> None:
         alarms.append((consumer, countdown))
 
-    messages_committed.connect(note)
+    messages_available.connect(note)
     yield alarms
-    messages_committed.disconnect(note)
+    messages_available.disconnect(note)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from uuid import UUID
 from django.db import transaction
 
 from orderflow.catalog.models import Product
-from orderflow.messaging.messages import Event, Received
-from orderflow.messaging.publishing import Outgoing, publish
+from orderflow.messaging.messages import Event, ReceivedMessage
+from orderflow.messaging.publishing import OutgoingMessage, publish
 
 CONSUMER = "listener"
 
@@ -31,7 +31,7 @@ class Listener:
         self.batches: list[int] = []
         self.misbehave: Callable[[Noted], None] = lambda message: None
 
-    def handle(self, batch: Sequence[Received]) -> None:
+    def handle(self, batch: Sequence[ReceivedMessage]) -> None:
         self.batches.append(len(batch))
         heard = []
         for received in batch:
@@ -44,7 +44,12 @@ class Listener:
 
 @transaction.atomic
 def say(about: UUID, *texts: str, countdown: float = 0.0) -> list[int]:
-    return publish([Outgoing(message=Noted(about=about, text=text), countdown=countdown) for text in texts])
+    return publish(
+        [
+            OutgoingMessage(message=Noted(about=about, text=text), countdown=countdown)
+            for text in texts
+        ]
+    )
 
 
 def effects() -> list[str]:

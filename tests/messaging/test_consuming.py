@@ -10,10 +10,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from orderflow.messaging import consuming, subscriptions
-from orderflow.messaging.consuming import NeverDelivered, drain, has_handled
-from orderflow.messaging.dead_letters import NoReasonGiven, discard, replay
-from orderflow.messaging.messages import Received, UnexpectedMessage
-from orderflow.messaging.models import Consumer, Delivery, DeliveryState, StoredMessage
+from orderflow.messaging.consuming import NotSubscribed, drain, has_handled
+from orderflow.messaging.dead_letters import ReasonRequired, discard, replay
+from orderflow.messaging.messages import ReceivedMessage, UnexpectedMessage
+from orderflow.messaging.models import Consumer, QueuedMessage, QueuedMessageStatus, StoredMessage
 from orderflow.messaging.subscriptions import Subscription
 from tests.messaging.listener import CONSUMER, Listener, Noted, effects, say
 
@@ -39,7 +39,7 @@ def test_a_batch_is_handled_at_once_and_in_order(listener: Listener) -> None:
     assert drain(CONSUMER) == 20
     assert listener.heard == texts
     assert listener.batches == [20]
-    assert not Delivery.objects.exists()
+    assert not QueuedMessage.objects.exists()
 
 
 def test_a_backlog_is_handled_batch_by_batch(listener: Listener) -> None:
@@ -48,11 +48,11 @@ def test_a_backlog_is_handled_batch_by_batch(listener: Listener) -> None:
     assert listener.batches == [10, 10, 5]
 
 
-@pytest.mark.embedded
+@pytest.mark.local_only
 def test_a_slow_handler_gets_smaller_batches_so_that_nobody_waits_long_for_the_one_write_lock(
     listener: Listener, settings: Any
 ) -> None:
-    settings.ORDERFLOW_BATCH = 100
+    settings.ORDERFLOW_BATCH_SIZE = 100
     listener.misbehave = lambda message: sleep(0.003)
     say(uuid4(), *(f"{number:03}" for number in range(200)))
     drain(CONSUMER)
@@ -61,7 +61,9 @@ def test_a_slow_handler_gets_smaller_batches_so_that_nobody_waits_long_for_the_o
     assert sum(listener.batches) == 200
 
 
-def test_a_handler_that_fails_three_times_and_then_works_keeps_the_order_of_its_key(listener: Listener, later: Later) -> None:
+def test_a_handler_that_fails_three_times_and_then_works_keeps_the_order_of_its_key(
+    listener: Listener, later: Later
+) -> None:
     troubled, untroubled = uuid4(), uuid4()
     listener.misbehave = Failing(4, "t1")  # once in its batch, then three times alone
     say(troubled, "t1", "t2")
@@ -73,33 +75,40 @@ def test_a_handler_that_fails_three_times_and_then_works_keeps_the_order_of_its_
         drain(CONSUMER)
     say(troubled, "t3")
     assert listener.heard == ["u1"]
-    assert Delivery.objects.get(attempts=3).last_error == "ValueError: cannot bear t1"
+    assert QueuedMessage.objects.get(attempts=3).last_error == "ValueError: cannot bear t1"
     later(10.0)
     drain(CONSUMER)
     assert listener.heard == ["u1", "t1", "t2", "t3"]
 
 
-def test_a_failed_delivery_is_tried_again_after_ever_longer_delays(listener: Listener, later: Later) -> None:
+def test_a_failed_delivery_is_tried_again_after_ever_longer_delays(
+    listener: Listener, later: Later
+) -> None:
     listener.misbehave = Failing(99, "bad")
     say(uuid4(), "bad")
     delays = []
-    for _ in range(consuming.ATTEMPTS - 1):
+    for _ in range(consuming.MAX_ATTEMPTS - 1):
         drain(CONSUMER)
-        delays.append((Delivery.objects.get().due_at - timezone.now()).total_seconds())
+        delays.append((QueuedMessage.objects.get().due_at - timezone.now()).total_seconds())
         later(delays[-1])
     for delay, following in pairwise(delays):
         assert 1.2 * delay < following < 3.2 * delay  # doubled, with jitter
 
 
-def test_a_message_that_never_works_becomes_a_dead_letter_and_only_its_key_waits(listener: Listener, later: Later) -> None:
+def test_a_message_that_never_works_becomes_a_dead_letter_and_only_its_key_waits(
+    listener: Listener, later: Later
+) -> None:
     listener.misbehave = Failing(99, "bad")
     about = uuid4()
     say(about, "bad", "behind it")
-    for _ in range(consuming.ATTEMPTS):
+    for _ in range(consuming.MAX_ATTEMPTS):
         drain(CONSUMER)
         later(400.0)
-    letter = Delivery.objects.get(state=DeliveryState.DEAD)
-    assert (letter.attempts, letter.last_error) == (consuming.ATTEMPTS, "ValueError: cannot bear bad")
+    letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
+    assert (letter.attempts, letter.last_error) == (
+        consuming.MAX_ATTEMPTS,
+        "ValueError: cannot bear bad",
+    )
     say(uuid4(), "elsewhere")
     later(10_000.0)
     drain(CONSUMER)
@@ -109,53 +118,61 @@ def test_a_message_that_never_works_becomes_a_dead_letter_and_only_its_key_waits
 def test_a_dead_letter_that_is_replayed_comes_before_what_waited_behind_it(
     listener: Listener, woken: list[tuple[str, float]]
 ) -> None:
-    listener.misbehave = Failing(2, "bad", error=UnexpectedMessage)  # once in its batch, then alone
+    listener.misbehave = Failing(
+        2, "bad", error=UnexpectedMessage
+    )  # once in its batch, then alone
     say(uuid4(), "bad", "behind it")
     drain(CONSUMER)
-    letter = Delivery.objects.get(state=DeliveryState.DEAD)
+    letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
     woken.clear()
-    assert replay([letter.pk], by="Ada", reason="mended") == 1
+    assert replay([letter.pk], actor="Ada", reason="mended") == 1
     assert woken == [(CONSUMER, 0.0)]
-    assert "Replayed by Ada" in Delivery.objects.get(pk=letter.pk).decision
+    assert "Replayed by Ada" in QueuedMessage.objects.get(pk=letter.pk).resolution_log
     drain(CONSUMER)
     assert listener.heard == ["bad", "behind it"]
 
 
-def test_a_dead_letter_that_is_discarded_stays_as_a_row_and_lets_the_others_pass(listener: Listener) -> None:
+def test_a_dead_letter_that_is_discarded_stays_as_a_row_and_lets_the_others_pass(
+    listener: Listener,
+) -> None:
     listener.misbehave = Failing(99, "bad", error=UnexpectedMessage)
     say(uuid4(), "bad", "behind it")
     drain(CONSUMER)
-    letter = Delivery.objects.get(state=DeliveryState.DEAD)
-    assert discard([letter.pk], by="Ada", reason="known to be void") == 1
+    letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
+    assert discard([letter.pk], actor="Ada", reason="known to be void") == 1
     drain(CONSUMER)
     assert listener.heard == ["behind it"]
-    assert Delivery.objects.get().state == DeliveryState.DISCARDED
+    assert QueuedMessage.objects.get().status == QueuedMessageStatus.DISCARDED
     assert not has_handled(CONSUMER, letter.message_id)
 
 
 def test_a_discarded_letter_can_still_be_replayed(listener: Listener) -> None:
-    listener.misbehave = Failing(2, "bad", error=UnexpectedMessage)  # once in its batch, then alone
+    listener.misbehave = Failing(
+        2, "bad", error=UnexpectedMessage
+    )  # once in its batch, then alone
     say(uuid4(), "bad", "behind it")
     drain(CONSUMER)
-    letter = Delivery.objects.get(state=DeliveryState.DEAD)
-    discard([letter.pk], by="Ada", reason="known to be void")
+    letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
+    discard([letter.pk], actor="Ada", reason="known to be void")
     drain(CONSUMER)
-    assert replay([letter.pk], by="Ada", reason="changed my mind") == 1
+    assert replay([letter.pk], actor="Ada", reason="changed my mind") == 1
     drain(CONSUMER)
     assert listener.heard == ["behind it", "bad"]
-    assert replay([letter.pk], by="Ada", reason="once more") == 0  # it was handled
+    assert replay([letter.pk], actor="Ada", reason="once more") == 0  # it was handled
 
 
 def test_it_rejects_deciding_on_a_dead_letter_without_a_reason(listener: Listener) -> None:
-    with pytest.raises(NoReasonGiven, match="Say why"):
-        replay([1], by="Ada", reason=" ")
+    with pytest.raises(ReasonRequired, match="Say why"):
+        replay([1], actor="Ada", reason=" ")
 
 
 def test_a_message_that_the_rules_have_no_place_for_is_dead_at_once(listener: Listener) -> None:
-    listener.misbehave = Failing(2, "bad", error=UnexpectedMessage)  # once in its batch, then alone
+    listener.misbehave = Failing(
+        2, "bad", error=UnexpectedMessage
+    )  # once in its batch, then alone
     say(uuid4(), "bad")
     drain(CONSUMER)
-    assert Delivery.objects.get().state == DeliveryState.DEAD
+    assert QueuedMessage.objects.get().status == QueuedMessageStatus.DEAD_LETTER
 
 
 @pytest.mark.parametrize(
@@ -174,7 +191,7 @@ def test_what_cannot_be_decoded_is_dead_at_once_and_the_rest_is_handled(
     StoredMessage.objects.filter(pk=message_id).update(**change)
     drain(CONSUMER)
     assert listener.heard == ["good"]
-    assert error in Delivery.objects.get(state=DeliveryState.DEAD).last_error
+    assert error in QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER).last_error
 
 
 def test_unknown_fields_of_a_payload_are_ignored(listener: Listener) -> None:
@@ -199,26 +216,32 @@ def test_order_holds_within_each_key_whatever_fails(listener: Listener, later: L
             raise ValueError("bad luck")
 
     listener.misbehave = fail_at_times
-    while Delivery.objects.exists():
+    while QueuedMessage.objects.exists():
         drain(CONSUMER, batch=dice.randint(1, 20))
-        Delivery.objects.filter(state=DeliveryState.DEAD).update(state=DeliveryState.WAITING, attempts=0)
+        QueuedMessage.objects.filter(status=QueuedMessageStatus.DEAD_LETTER).update(
+            status=QueuedMessageStatus.PENDING, attempts=0
+        )
         later(400.0)
     for texts in said.values():
         assert [text for text in listener.heard if text in texts] == texts
     assert len(listener.heard) == 60
 
 
-def test_a_deferred_constraint_that_fails_at_the_commit_stops_only_its_own_message(listener: Listener) -> None:
+def test_a_deferred_constraint_that_fails_at_the_commit_stops_only_its_own_message(
+    listener: Listener,
+) -> None:
     def point_nowhere(message: Noted) -> None:
         if message.text == "bad":
-            Delivery.objects.create(consumer="nobody", message_id=10**9, key=message.about, due_at=timezone.now())
+            QueuedMessage.objects.create(
+                consumer="nobody", message_id=10**9, key=message.about, due_at=timezone.now()
+            )
 
     listener.misbehave = point_nowhere
     say(uuid4(), "bad")
     say(uuid4(), "good")
     drain(CONSUMER)
     assert listener.heard == ["good"]
-    assert "IntegrityError" in Delivery.objects.get().last_error
+    assert "IntegrityError" in QueuedMessage.objects.get().last_error
 
 
 def test_has_handled_is_exact(listener: Listener) -> None:
@@ -230,11 +253,13 @@ def test_has_handled_is_exact(listener: Listener) -> None:
 
 def test_it_rejects_asking_whether_somebody_handled_what_he_never_gets(listener: Listener) -> None:
     [message_id] = say(uuid4(), "hello")
-    with pytest.raises(NeverDelivered, match=r"tests\.Noted is not delivered to stock"):
+    with pytest.raises(NotSubscribed, match=r"tests\.Noted is not delivered to stock"):
         has_handled("stock", message_id)
 
 
-def test_a_drain_that_runs_out_of_time_wakes_its_successor(listener: Listener, woken: list[tuple[str, float]]) -> None:
+def test_a_drain_that_runs_out_of_time_wakes_its_successor(
+    listener: Listener, woken: list[tuple[str, float]]
+) -> None:
     say(uuid4(), "hello")
     woken.clear()
     drain(CONSUMER, seconds=-1.0)
@@ -250,26 +275,34 @@ def outsider(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A consumer that works outside the database. What it did there."""
     done: list[str] = []
 
-    def handle(batch: list[Received]) -> None:
+    def handle(batch: list[ReceivedMessage]) -> None:
         [received] = batch
         assert isinstance(received.message, Noted)
         assert not connection.in_atomic_block
-        done.append(f"{received.message.text}, attempt {Delivery.objects.get(message=received.id).attempts}")
+        done.append(
+            f"{received.message.text}, attempt {QueuedMessage.objects.get(message=received.id).attempts}"
+        )
         listener.misbehave(received.message)
 
-    subscription = Subscription(consumer=CONSUMER, to=(Noted,), handle=handle, outside=True)  # type: ignore[arg-type]
+    subscription = Subscription(
+        consumer=CONSUMER, to=(Noted,), handle=handle, transactional=not True
+    )  # type: ignore[arg-type]
     monkeypatch.setitem(subscriptions._subscriptions, CONSUMER, subscription)
     return done
 
 
-def test_work_outside_is_done_one_by_one_never_in_a_transaction_with_the_attempt_counted_before(outsider: list[str]) -> None:
+def test_work_outside_is_done_one_by_one_never_in_a_transaction_with_the_attempt_counted_before(
+    outsider: list[str],
+) -> None:
     say(uuid4(), "first", "second")
     drain(CONSUMER)
     assert outsider == ["first, attempt 1", "second, attempt 1"]
-    assert not Delivery.objects.exists()
+    assert not QueuedMessage.objects.exists()
 
 
-def test_work_outside_that_fails_is_tried_again_and_its_key_waits(outsider: list[str], listener: Listener, later: Later) -> None:
+def test_work_outside_that_fails_is_tried_again_and_its_key_waits(
+    outsider: list[str], listener: Listener, later: Later
+) -> None:
     listener.misbehave = Failing(1, "first")
     say(uuid4(), "first", "second")
     drain(CONSUMER)
@@ -282,23 +315,29 @@ def test_work_outside_that_fails_is_tried_again_and_its_key_waits(outsider: list
 # -- ends of processes ----------------------------------------------------------------------------------------------------
 
 
-def test_a_consumer_that_was_cut_off_three_times_is_served_message_by_message_until_all_is_handled(listener: Listener) -> None:
-    Consumer.objects.update_or_create(name=CONSUMER, defaults={"unfinished": consuming.CRASHES})
+def test_a_consumer_that_was_cut_off_three_times_is_served_message_by_message_until_all_is_handled(
+    listener: Listener,
+) -> None:
+    Consumer.objects.update_or_create(
+        name=CONSUMER, defaults={"unfinished_batches": consuming.MAX_UNFINISHED_BATCHES}
+    )
     say(uuid4(), "a", "b", "c")
     drain(CONSUMER)
     assert listener.batches == [1, 1, 1]
-    assert Consumer.objects.get(name=CONSUMER).unfinished == 0
+    assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
     say(uuid4(), "d", "e")
     drain(CONSUMER)
     assert listener.batches == [1, 1, 1, 2]
 
 
-def test_a_message_that_only_fails_does_not_make_its_consumer_careful(listener: Listener, later: Later) -> None:
+def test_a_message_that_only_fails_does_not_make_its_consumer_careful(
+    listener: Listener, later: Later
+) -> None:
     listener.misbehave = Failing(99, "bad")
     say(uuid4(), "bad")
-    for _ in range(consuming.CRASHES + 2):
+    for _ in range(consuming.MAX_UNFINISHED_BATCHES + 2):
         drain(CONSUMER)
-        assert Consumer.objects.get(name=CONSUMER).unfinished == 0
+        assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
         later(400.0)
     say(uuid4(), "a", "b", "c")
     listener.batches.clear()
@@ -306,20 +345,22 @@ def test_a_message_that_only_fails_does_not_make_its_consumer_careful(listener: 
     assert 3 in listener.batches
 
 
-def test_what_somebody_else_decided_on_meanwhile_is_left_alone(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_somebody_else_decided_on_meanwhile_is_left_alone(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     say(uuid4(), "hello")
-    Delivery.objects.update(attempts=1)
+    QueuedMessage.objects.update(attempts=1)
     count_attempt = consuming._count_attempt
 
-    def discarded_before_the_lock(subscription: Subscription) -> Delivery | None:
+    def discarded_before_the_lock(subscription: Subscription) -> QueuedMessage | None:
         delivery = count_attempt(subscription)
-        Delivery.objects.update(state=DeliveryState.DISCARDED)
+        QueuedMessage.objects.update(status=QueuedMessageStatus.DISCARDED)
         return delivery
 
     monkeypatch.setattr(consuming, "_count_attempt", discarded_before_the_lock)
     drain(CONSUMER)
     assert listener.heard == []
-    assert Delivery.objects.get().state == DeliveryState.DISCARDED
+    assert QueuedMessage.objects.get().status == QueuedMessageStatus.DISCARDED
 
 
 def test_effects_and_deliveries_stay_or_go_together(listener: Listener) -> None:
@@ -335,16 +376,18 @@ def test_effects_and_deliveries_stay_or_go_together(listener: Listener) -> None:
     with pytest.raises(PowerCut):
         drain(CONSUMER)
     assert effects() == []
-    assert Delivery.objects.count() == 3
-    assert Consumer.objects.get(name=CONSUMER).unfinished == 1
+    assert QueuedMessage.objects.count() == 3
+    assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 1
     listener.misbehave = lambda message: None
     drain(CONSUMER)
     assert effects() == ["a", "b", "c"]
 
 
-def test_an_unfinished_batch_of_a_drain_that_only_failed_is_not_taken_for_a_crash(listener: Listener) -> None:
+def test_an_unfinished_batch_of_a_drain_that_only_failed_is_not_taken_for_a_crash(
+    listener: Listener,
+) -> None:
     listener.misbehave = Failing(1, "bad", error=RuntimeError)
     with transaction.atomic():
         say(uuid4(), "bad")
     drain(CONSUMER)
-    assert Consumer.objects.get(name=CONSUMER).unfinished == 0
+    assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0

@@ -11,10 +11,10 @@ from django.db import connection, transaction
 from orderflow.catalog.models import Product
 from orderflow.messaging import consuming
 from orderflow.messaging.consuming import drain
-from orderflow.messaging.models import Consumer, Delivery
+from orderflow.messaging.models import Consumer, QueuedMessage
 from tests.messaging.listener import CONSUMER, Listener, Noted, say
 
-pytestmark = pytest.mark.postgresql
+pytestmark = pytest.mark.postgresql_only
 
 
 @contextmanager
@@ -39,7 +39,9 @@ def _beside(work: Callable[[], object]) -> Iterator[None]:
         raise errors[0]
 
 
-def test_what_is_published_while_another_drains_is_taken_by_the_look_after_the_release(listener: Listener) -> None:
+def test_what_is_published_while_another_drains_is_taken_by_the_look_after_the_release(
+    listener: Listener,
+) -> None:
     # Seen to fail with a drain that looks only once: "second" stays behind.
     handling, released = threading.Event(), threading.Event()
 
@@ -58,7 +60,9 @@ def test_what_is_published_while_another_drains_is_taken_by_the_look_after_the_r
     assert listener.heard == ["first", "second"]
 
 
-def test_a_deadlock_is_nobodys_fault_and_counts_no_attempt(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadlock_is_nobodys_fault_and_counts_no_attempt(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Seen to fail with a kernel that counts every error: the delivery has an attempt and waits.
     Product.objects.create(sku="one", name="1")
     Product.objects.create(sku="two", name="2")
@@ -83,15 +87,17 @@ def test_a_deadlock_is_nobodys_fault_and_counts_no_attempt(listener: Listener, m
 
     listener.misbehave = lock_one_then_two
     with connection.cursor() as cursor:
-        cursor.execute("SET deadlock_timeout = '20ms'")  # so that we are the one whom PostgreSQL chooses
+        cursor.execute(
+            "SET deadlock_timeout = '20ms'"
+        )  # so that we are the one whom PostgreSQL chooses
     say(uuid4(), "hello")
     with _beside(lock_two_then_one):
         drain(CONSUMER)
     assert listener.heard == ["hello"]
     assert len(repeated) >= 1
     assert "deadlock" in repeated[0]
-    assert not Delivery.objects.exists()
-    assert Consumer.objects.get(name=CONSUMER).unfinished == 0
+    assert not QueuedMessage.objects.exists()
+    assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
 
 
 def test_a_lost_connection_is_nobodys_fault_and_the_batch_is_repeated(listener: Listener) -> None:
@@ -110,7 +116,7 @@ def test_a_lost_connection_is_nobodys_fault_and_the_batch_is_repeated(listener: 
     drain(CONSUMER)
     assert lost
     assert listener.heard == ["hello"]
-    assert Consumer.objects.get(name=CONSUMER).unfinished == 0
+    assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
 
 
 def _lock(sku: str) -> None:

@@ -1,4 +1,4 @@
-"""The REST API from outside: HTTP to gunicorn, as `start` runs it, on the tests' database."""
+"""Helpers of the REST tests: HTTP requests to gunicorn, as `start` runs it."""
 
 import importlib
 import socket
@@ -13,20 +13,20 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from rest_framework.authtoken.models import Token
 
-from orderflow.api.schema import GENERAL, refusals
-from orderflow.management import processes
+from orderflow.api.schema import GENERAL, domain_errors
+from orderflow.operations.management import processes
 from tests.conftest import database_environment
-from tests.journeys.conftest import assert_eventually
+from tests.end_to_end.conftest import assert_eventually
 
 
 def known_codes() -> set[str]:
-    """Those of the schema, and of the docs."""
-    importlib.import_module("orderflow.urls")  # and so everything that can refuse something
-    return {*GENERAL, *(refusal.code for refusal in refusals())}
+    """Return the codes of the schema and of the documentation."""
+    importlib.import_module("orderflow.urls")  # loads every error class
+    return {*GENERAL, *(error.code for error in domain_errors())}
 
 
 class Api:
-    """A client that knows one address and one token, and whether what comes back is a proper problem."""
+    """A client with one token; it checks that every error response is a valid problem."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url, self.token = url, token or ""
@@ -34,8 +34,8 @@ class Api:
         if token:
             self._http.headers["Authorization"] = f"Token {token}"
 
-    def send(self, method: str, path: str, **what: Any) -> requests.Response:
-        response = self._http.request(method, f"{self.url}/api/{path}", timeout=40, **what)
+    def send(self, method: str, path: str, **options: Any) -> requests.Response:
+        response = self._http.request(method, f"{self.url}/api/v1/{path}", timeout=40, **options)
         if response.status_code >= 400:
             assert response.headers["Content-Type"] == "application/problem+json", response.text
             problem = response.json()
@@ -60,19 +60,26 @@ def _body(response: requests.Response, expect: int) -> Any:
 
 
 @pytest.fixture(scope="session")
-def server(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a web server that all tests share."""
+def server(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of a web server that all tests share."""
     with django_db_blocker.unblock():
         environment = database_environment()
     url = f"127.0.0.1:{free_port()}"
     log = tmp_path_factory.mktemp("web") / "log"
-    with processes.running(processes.web(address=url), log=log, env={**environment, **UNTHROTTLED}, grace=2):
-        assert_eventually(lambda: answers(f"http://{url}"))
+    with processes.running(
+        processes.web(address=url), log=log, env={**environment, **UNTHROTTLED}, grace=2
+    ):
+        assert_eventually(lambda: responds(f"http://{url}"))
         yield f"http://{url}"
     assert "Traceback" not in log.read_text()
 
 
-UNTHROTTLED = {"ORDERFLOW_THROTTLE": "1000000/min", "ORDERFLOW_THROTTLE_FAILURES": "1000000/min"}
+UNTHROTTLED = {
+    "ORDERFLOW_THROTTLE_RATE": "1000000/min",
+    "ORDERFLOW_AUTH_FAILURE_THROTTLE_RATE": "1000000/min",
+}
 
 
 def free_port() -> int:
@@ -82,7 +89,7 @@ def free_port() -> int:
         return port
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     try:
         return requests.get(f"{url}/healthz", timeout=5).ok
     except requests.RequestException:
@@ -91,11 +98,17 @@ def answers(url: str) -> bool:
 
 @pytest.fixture
 def api(transactional_db: None, server: str) -> Api:
-    """A superuser called ada."""
+    """A client of the superuser `ada`."""
     return Api(server, token_of("ada", superuser=True))
 
 
-def token_of(name: str, *, superuser: bool = False, groups: tuple[str, ...] = (), permissions: tuple[str, ...] = ()) -> str:
+def token_of(
+    name: str,
+    *,
+    superuser: bool = False,
+    groups: tuple[str, ...] = (),
+    permissions: tuple[str, ...] = (),
+) -> str:
     users = get_user_model()
     user = users.objects.create_superuser(name) if superuser else users.objects.create_user(name)
     user.groups.set(Group.objects.filter(name__in=groups))
@@ -105,5 +118,5 @@ def token_of(name: str, *, superuser: bool = False, groups: tuple[str, ...] = ()
 
 
 def create_groups() -> None:
-    """What the migration did, before a test emptied all tables."""
+    """Create the groups again, as the migration does: tests delete all rows."""
     importlib.import_module("orderflow.migrations.0001_groups").create_groups(apps, None)

@@ -1,4 +1,4 @@
-"""Makes most of what Schemathesis makes up get further than to "no such product"; loaded by it, not by pytest."""
+"""Hooks for Schemathesis, which loads them: most generated SKUs are replaced by known ones."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -15,14 +15,14 @@ def map_body(context: Any, body: Any) -> Any:
 
 @schemathesis.hook
 def filter_query(context: Any, query: Any) -> bool:
-    """What is longer than a line of HTTP may be, the web server refuses, before Orderflow is asked."""
+    """Skip queries that exceed the web server's limit for the request line."""
     return len(urlencode(query or {}, doseq=True)) < 3000
 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if case.query and str(case.query.get("wait", "")).isdecimal():
-        case.query["wait"] = 0  # nobody will make an event happen
+        case.query["wait"] = 0  # no event will be published
 
 
 def _with_known_skus(body: Any) -> Any:

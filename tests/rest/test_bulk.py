@@ -1,4 +1,4 @@
-"""A thousand orders in one request, each accepted or refused on its own."""
+"""Bulk requests: up to 1,000 orders, each placed or rejected on its own."""
 
 from typing import Any
 from uuid import uuid4
@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from sales.models import SalesOrder
-from tests.conftest import product, settle
+from tests.conftest import drain_all, product
 from tests.rest.conftest import Api
 
 LINE = {"sku": "CHAIR", "quantity": 1}
@@ -21,64 +21,85 @@ def bulk(api: Api, *orders: Any, **how: Any) -> Any:
     return api.post("sales/orders/bulk/", {"orders": orders}, expect=200, **how)["results"]
 
 
-def test_each_order_is_accepted_or_refused_on_its_own_in_order(api: Api) -> None:
+def test_bulk_orders_are_placed_or_rejected_individually(api: Api) -> None:
     there = api.post("sales/orders/", {"id": str(uuid4()), "reference": "S-0", "lines": [LINE]})
     new = str(uuid4())
     results = bulk(
         api,
         {"reference": "S-1", "lines": [LINE, LINE]},
-        {"reference": "S-1", "lines": [LINE]},  # the first one has the reference
+        {"reference": "S-1", "lines": [LINE]},  # reference of the first one
         {"reference": "S-2", "lines": [LINE, {"sku": "CHAIR", "quantity": 0}]},
         {"lines": [{"sku": "UNKNOWN", "quantity": 1}]},
-        {"id": there["id"], "reference": "S-0", "lines": [LINE]},  # was placed before
+        {"id": there["id"], "reference": "S-0", "lines": [LINE]},  # exists with the same content
         {"id": there["id"], "reference": "S-0", "lines": [LINE, LINE]},
         {"id": new, "lines": [LINE]},
-        {"id": new, "lines": [LINE]},  # the same once more
+        {"id": new, "lines": [LINE]},  # repeated
         {"id": new, "customer": "Ada", "lines": [LINE]},
         {"reference": "S-0", "lines": [LINE]},
         "no order",
         {"reference": "S-2", "lines": [{**LINE, "quantity": 1_000_000_000}, LINE]},
         {"reference": "S-2", "lines": [LINE]},
     )
-    assert [each["accepted"] or (each["problem"]["status"], each["problem"]["code"]) for each in results] == [
+    assert [
+        each["accepted"] or (each["problem"]["status"], each["problem"]["code"])
+        for each in results
+    ] == [
         True,
-        (409, "order_taken"),
-        (400, "invalid"),
+        (409, "sales_order_already_exists"),
+        (400, "validation_failed"),
         (422, "unknown_sku"),
         True,
-        (409, "order_taken"),
+        (409, "sales_order_already_exists"),
         True,
         True,
-        (409, "order_taken"),
-        (409, "order_taken"),
-        (400, "invalid"),
+        (409, "sales_order_already_exists"),
+        (409, "sales_order_already_exists"),
+        (400, "validation_failed"),
         (422, "quantity_out_of_range"),
         True,
     ]
-    assert [each["order"]["reference"] for each in results if each["accepted"]][:2] == ["S-1", "S-0"]
-    assert results[6]["order"] == results[7]["order"]
+    assert [each["sales_order"]["reference"] for each in results if each["accepted"]][:2] == [
+        "S-1",
+        "S-0",
+    ]
+    assert results[6]["sales_order"] == results[7]["sales_order"]
     assert results[2]["problem"]["errors"][0]["pointer"] == "#/orders/2/lines/1/quantity"
     assert results[10]["problem"]["errors"][0]["pointer"] == "#/orders/10"
-    assert all((each["order"] is None) != each["accepted"] for each in results)
-    assert set(SalesOrder.objects.values_list("reference", flat=True)) == {"S-0", "S-1", "S-2", results[6]["order"]["reference"]}
+    assert all((each["sales_order"] is None) != each["accepted"] for each in results)
+    assert set(SalesOrder.objects.values_list("reference", flat=True)) == {
+        "S-0",
+        "S-1",
+        "S-2",
+        results[6]["sales_order"]["reference"],
+    }
 
 
-def test_a_thousand_orders_are_placed_at_once_and_move(api: Api) -> None:
+def test_bulk_places_1000_orders(api: Api) -> None:
     orders = [{"reference": f"S-{number}", "lines": [LINE]} for number in range(1000)]
     results = bulk(api, *orders, key="k-1")
-    assert [each["order"]["reference"] for each in results] == [order["reference"] for order in orders]
+    assert [each["sales_order"]["reference"] for each in results] == [
+        order["reference"] for order in orders
+    ]
     assert bulk(api, *orders, key="k-1") == results
-    settle()
-    assert len(api.get("sales/orders/", status="awaiting_goods_received", limit=1000)["results"]) == 1000
+    drain_all()
+    assert (
+        len(api.get("sales/orders/", status="awaiting_goods_received", limit=1000)["results"])
+        == 1000
+    )
 
 
-def test_half_a_character_in_one_order_does_no_harm_to_the_others(api: Api) -> None:
-    # Seen to fail: the refusal, which quotes it, could not be sent, after the other order was placed.
-    results = bulk(api, {"lines": [LINE]}, {"delivery": "\ud800", "lines": [LINE]}, {"\ud800": 1, "lines": [LINE]})
+def test_lone_surrogate_in_one_order_does_not_affect_others(api: Api) -> None:
+    # Seen failing: the problem quotes it and could not be encoded, after the commit.
+    results = bulk(
+        api,
+        {"lines": [LINE]},
+        {"delivery_mode": "\ud800", "lines": [LINE]},
+        {"\ud800": 1, "lines": [LINE]},
+    )
     assert [each["accepted"] for each in results] == [True, False, False]
 
 
-def test_it_rejects_none_and_more_than_a_thousand(api: Api) -> None:
+def test_bulk_rejects_0_and_more_than_1000_orders(api: Api) -> None:
     wrong: list[Any] = [[], [{}] * 1001, "orders", None]
     for orders in wrong:
         problem = api.post("sales/orders/bulk/", {"orders": orders}, expect=400)

@@ -1,1 +1,0 @@
-"""The operators' view: sees everything by asking queries, and changes nothing."""

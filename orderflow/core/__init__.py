@@ -1,0 +1,1 @@
+"""What every other package stands on. No models, no endpoints, no business decisions."""

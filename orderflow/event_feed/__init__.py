@@ -1,0 +1,1 @@
+"""The event feed: events with gapless positions, for other systems. Knows no context."""

@@ -1,0 +1,247 @@
+"""The statuses of a purchase order, and how a receipt is distributed over its lines. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+from uuid import UUID
+
+from orderflow.core.errors import ConflictError, DomainError
+
+
+class Status(StrEnum):
+    OPEN = "open"
+    PARTIALLY_RECEIVED = "partially_received"
+    RECEIVED = "received"
+    CLOSED_SHORT = "closed_short"
+    CANCELLED = "cancelled"
+
+    @property
+    def text(self) -> str:
+        return self.replace("_", " ")
+
+
+OPEN_STATUSES = (Status.OPEN, Status.PARTIALLY_RECEIVED)
+
+
+class PurchaseOrderAction(StrEnum):
+    RECEIVE = "receive"
+    CANCEL = "cancel"  # a user ends a purchase order of which nothing was received
+    WITHDRAW = "withdraw"  # Sales no longer needs it
+    CLOSE_SHORT = "close short"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedLine:
+    """A line of a purchase order. Different pegs of one product are different lines."""
+
+    product_id: UUID
+    sku: str
+    quantity: int
+    received: int
+
+    @property
+    def outstanding(self) -> int:
+        return max(self.quantity - self.received, 0)
+
+    def over_receipt_allowance(self, tolerance: int) -> int:
+        """Return how much may be received above the ordered quantity.
+
+        `tolerance` is in percent of the ordered quantity, rounded down.
+        """
+        return self.quantity * tolerance // 100 - max(self.received - self.quantity, 0)
+
+
+class NothingOutstanding(ConflictError):
+    """The purchase order is closed: nothing is outstanding."""
+
+    code = "nothing_outstanding"
+
+    def __init__(self, reference: str, status: Status) -> None:
+        super().__init__(
+            f"Purchase order {reference} cannot be received: its status is {status.text}, so "
+            "nothing is outstanding. Record additional goods as a stock adjustment."
+        )
+
+
+class _CannotBe(ConflictError):
+    """`verb` and `advice` build the text; the advice depends on the status."""
+
+    verb: ClassVar[str]
+    advice: ClassVar[Mapping[Status, str]]
+
+    def __init__(self, reference: str, status: Status) -> None:
+        super().__init__(
+            f"Purchase order {reference} cannot be {self.verb}: its status is {status.text}. "
+            f"{self.advice[status]}"
+        )
+
+
+class PurchaseOrderCannotBeCancelled(_CannotBe):
+    """Goods of the purchase order were received, or it is closed short."""
+
+    code = "purchase_order_cannot_be_cancelled"
+    verb = "cancelled"
+    advice = {
+        Status.PARTIALLY_RECEIVED: "Close it short instead.",
+        Status.RECEIVED: "Reverse its receipt if the goods did not arrive.",
+        Status.CLOSED_SHORT: "No further goods are expected; there is nothing to cancel.",
+    }
+
+
+class PurchaseOrderCannotBeClosedShort(_CannotBe):
+    """The purchase order is received or cancelled."""
+
+    code = "purchase_order_cannot_be_closed_short"
+    verb = "closed short"
+    advice = {
+        Status.RECEIVED: "Reverse its receipt if the goods did not arrive.",
+        Status.CANCELLED: "No further goods are expected; there is nothing to close.",
+    }
+
+
+class QuantityExceedsOrdered(ConflictError):
+    """More was received than is outstanding, beyond the over-receipt tolerance."""
+
+    code = "quantity_exceeds_ordered"
+
+    def __init__(
+        self, reference: str, sku: str, quantity: int, outstanding: int, tolerated: int
+    ) -> None:
+        tolerance = f", plus {tolerated:,} over-receipt tolerance" if tolerated else ""
+        super().__init__(
+            f"Cannot receive {quantity:,} × {sku} for purchase order {reference}: {outstanding:,} "
+            f"are outstanding{tolerance}. Receive the outstanding quantity, and record the rest "
+            "as a stock adjustment."
+        )
+
+
+class ProductNotOrdered(ConflictError):
+    """The purchase order has no line of this product."""
+
+    code = "product_not_ordered"
+
+    def __init__(self, reference: str, product_id: UUID) -> None:
+        super().__init__(
+            f"Purchase order {reference} has no line of product {product_id}. "
+            "Record these goods as a stock adjustment."
+        )
+
+
+Rejection = Callable[[str, Status], ConflictError]
+
+# The status after an action, or the error. If the status stays the same, nothing happens.
+# fmt: off
+TABLE: Mapping[PurchaseOrderAction, Mapping[Status, Status | Rejection]] = {
+    # "receive" leads to RECEIVED instead if nothing is outstanding afterwards
+    PurchaseOrderAction.RECEIVE: {
+        Status.OPEN:               Status.PARTIALLY_RECEIVED,
+        Status.PARTIALLY_RECEIVED: Status.PARTIALLY_RECEIVED,
+        Status.RECEIVED:           NothingOutstanding,
+        Status.CLOSED_SHORT:       NothingOutstanding,
+        Status.CANCELLED:          NothingOutstanding,
+    },
+    PurchaseOrderAction.CANCEL: {
+        Status.OPEN:               Status.CANCELLED,
+        Status.PARTIALLY_RECEIVED: PurchaseOrderCannotBeCancelled,
+        Status.RECEIVED:           PurchaseOrderCannotBeCancelled,
+        Status.CLOSED_SHORT:       PurchaseOrderCannotBeCancelled,
+        Status.CANCELLED:          Status.CANCELLED,
+    },
+    PurchaseOrderAction.WITHDRAW: {
+        Status.OPEN:               Status.CANCELLED,
+        Status.PARTIALLY_RECEIVED: Status.PARTIALLY_RECEIVED,
+        Status.RECEIVED:           Status.RECEIVED,
+        Status.CLOSED_SHORT:       Status.CLOSED_SHORT,
+        Status.CANCELLED:          Status.CANCELLED,
+    },
+    PurchaseOrderAction.CLOSE_SHORT: {
+        Status.OPEN:               Status.CLOSED_SHORT,
+        Status.PARTIALLY_RECEIVED: Status.CLOSED_SHORT,
+        Status.RECEIVED:           PurchaseOrderCannotBeClosedShort,
+        Status.CLOSED_SHORT:       Status.CLOSED_SHORT,
+        Status.CANCELLED:          PurchaseOrderCannotBeClosedShort,
+    },
+}
+# fmt: on
+
+
+def decide(status: Status, action: PurchaseOrderAction, *, reference: str) -> Status:
+    """Return the status after the action.
+
+    Raises: `NothingOutstanding`, `PurchaseOrderCannotBeCancelled`,
+    `PurchaseOrderCannotBeClosedShort`.
+    """
+    after = TABLE[action][status]
+    if isinstance(after, Status):
+        return after
+    raise after(reference, status)
+
+
+def distribute_receipt(
+    status: Status,
+    lines: Sequence[OrderedLine],
+    received: Mapping[UUID, int] | None,
+    *,
+    reference: str,
+    tolerance: int = 0,
+) -> tuple[Status, list[int]]:
+    """Return the status after a receipt, and the quantity received for each line.
+
+    `received` is by product; None means everything outstanding. Goods of one product fill its
+    lines in order. `tolerance` is the over-receipt tolerance in percent of each line.
+    Raises: `NothingOutstanding`, `QuantityExceedsOrdered`, `ProductNotOrdered`.
+    """
+    tolerates_more = status == Status.RECEIVED and received and tolerance
+    after = status
+    if not tolerates_more:
+        after = decide(status, PurchaseOrderAction.RECEIVE, reference=reference)
+    if received is None:
+        return Status.RECEIVED, [line.outstanding for line in lines]
+    left = Counter(received)
+    shares = [_take_share(left, line.product_id, line.outstanding) for line in lines]
+    complete = all(line.outstanding == share for line, share in zip(lines, shares, strict=True))
+    for index, line in enumerate(lines):
+        allowance = line.over_receipt_allowance(tolerance)
+        shares[index] += _take_share(left, line.product_id, allowance)
+    for product_id, excess in (+left).items():
+        quantity = received[product_id]
+        raise _over_receipt_error(product_id, quantity, lines, reference, quantity - excess)
+    return (Status.RECEIVED if complete else after), shares
+
+
+def status_after_reversal(status: Status, lines: Sequence[OrderedLine]) -> Status:
+    """Return the status after the received quantity of a line was lowered.
+
+    A closed purchase order stays closed, and a received one becomes closed short: its closing was
+    published, and the shortage may have been purchased again since.
+    """
+    if status == Status.RECEIVED:
+        outstanding = any(line.outstanding for line in lines)
+        return Status.CLOSED_SHORT if outstanding else Status.RECEIVED
+    if status == Status.PARTIALLY_RECEIVED:
+        received = any(line.received for line in lines)
+        return Status.PARTIALLY_RECEIVED if received else Status.OPEN
+    return status
+
+
+def _take_share(left: Counter[UUID], product_id: UUID, at_most: int) -> int:
+    share = min(left[product_id], max(at_most, 0))
+    left[product_id] -= share
+    return share
+
+
+def _over_receipt_error(
+    product_id: UUID,
+    quantity: int,
+    lines: Sequence[OrderedLine],
+    reference: str,
+    possible: int,
+) -> DomainError:
+    ordered = [line for line in lines if line.product_id == product_id]
+    if not ordered:
+        return ProductNotOrdered(reference, product_id)
+    outstanding = sum(line.outstanding for line in ordered)
+    tolerated = possible - outstanding
+    return QuantityExceedsOrdered(reference, ordered[0].sku, quantity, outstanding, tolerated)

@@ -1,0 +1,67 @@
+"""Decisions of users about purchase orders: cancel, close short, reschedule."""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from purchase.models import PurchaseOrder
+from purchase.services.dates import validate_expected_date
+from purchase.services.work import Work
+
+
+def cancel_purchase_orders(
+    purchase_order_ids: Collection[UUID], *, actor: str, reason: str = ""
+) -> int:
+    """Cancel all of these purchase orders or none; return how many changed.
+
+    A cancelled one is not changed again. Sales purchases the shortages again.
+    Locks: the purchase orders, by id.
+    Raises: `PurchaseOrderCannotBeCancelled`, `PurchaseOrderNotFound`, `PurchaseOrderIsExternal`,
+    `ReasonTooLong`.
+    """
+    return _decide(purchase_order_ids, Work.cancel, actor=actor, reason=reason)
+
+
+def close_short(purchase_order_ids: Collection[UUID], *, actor: str, reason: str = "") -> int:
+    """Close all of these purchase orders with goods outstanding, or none; return how many changed.
+
+    One that is closed short is not changed again. Sales purchases the shortages again.
+    Locks: the purchase orders, by id.
+    Raises: `PurchaseOrderCannotBeClosedShort`, `PurchaseOrderNotFound`,
+    `PurchaseOrderIsExternal`, `ReasonTooLong`.
+    """
+    return _decide(purchase_order_ids, Work.close_short, actor=actor, reason=reason)
+
+
+@transaction.atomic
+def reschedule(
+    purchase_order_id: UUID, expected_at: datetime, *, actor: str, reason: str = ""
+) -> int:
+    """Set another expected date and clear the overdue flag; return 1 if it changed, else 0.
+
+    Locks: the purchase order.
+    Raises: `ExpectedDateOutOfRange`, `PurchaseOrderClosed`, `PurchaseOrderNotFound`,
+    `ReasonTooLong`.
+    """
+    validate_expected_date(expected_at)
+    rows = PurchaseOrder.objects.filter(id=purchase_order_id)
+    work = Work(rows.locked(), actor=actor, reason=reason)
+    work.reschedule(work.order(purchase_order_id), expected_at)
+    return work.save()
+
+
+@transaction.atomic
+def _decide(
+    purchase_order_ids: Collection[UUID],
+    change: Callable[[Work, PurchaseOrder], None],
+    *,
+    actor: str,
+    reason: str,
+) -> int:
+    rows = PurchaseOrder.objects.filter(id__in=purchase_order_ids)
+    work = Work(rows.locked(), actor=actor, reason=reason)
+    for purchase_order_id in purchase_order_ids:
+        change(work, work.order(purchase_order_id))
+    return work.save()

@@ -1,0 +1,292 @@
+"""External purchasing: send purchase orders to another system, and record what it received.
+
+Each external purchase order is stored here too, so that everybody sees what is on order. Only
+reports of the external system change it.
+"""
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import requests
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from orderflow.catalog.services import skus
+from orderflow.core.database import retry_on_unique_violation
+from orderflow.core.errors import ConflictError, DomainError
+from orderflow.core.http_client import problem_code
+from orderflow.core.quantities import LinesRequired, ProductQuantity, validate_lines
+from orderflow.messaging.messages import ReceivedMessage, RetryLater, UnexpectedMessage
+from purchase.contract import CreatePurchaseOrder, WithdrawPurchaseOrder
+from purchase.lifecycle import OPEN_STATUSES, ProductNotOrdered, Status
+from purchase.models import ExternalReceipt, ExternalReceiptLine, PurchaseOrder, Receipt
+from purchase.services.creation import PurchaseOrderDraft, create_purchase_orders
+from purchase.services.messages import apply_commands
+from purchase.services.work import (
+    PurchaseOrderClosed,
+    PurchaseOrderNotFound,
+    ReceiptAlreadyExists,
+    ReceiptDraft,
+    Work,
+)
+
+logger = logging.getLogger(__name__)
+
+# Seconds to connect and to wait for the response; together shorter than the kernel's lease.
+TIMEOUTS = (3.05, 15)
+NOT_FOUND = "purchase_order_not_found"  # codes of the external system's problems
+CANNOT_BE_CANCELLED = "purchase_order_cannot_be_cancelled"
+WITHDRAW_REASON = "Sales no longer needs this purchase order."
+
+
+class RejectedByExternalSystem(UnexpectedMessage):
+    """The external system rejected the command. Fix the cause, then replay the message."""
+
+
+class PurchaseOrderIsNotExternal(ConflictError):
+    """The purchase order is received here, not reported by an external system."""
+
+    code = "purchase_order_is_not_external"
+
+    def __init__(self, order: PurchaseOrder) -> None:
+        super().__init__(
+            f"Purchase order {order} is not external. "
+            f"Receive it at /api/v1/purchase/orders/{order.id}/receive/."
+        )
+
+
+class ExternalReceiptAlreadyExists(ConflictError):
+    """This sequence number was reported before with other content."""
+
+    code = "external_receipt_already_exists"
+
+    def __init__(self, order: PurchaseOrder, sequence_number: int) -> None:
+        super().__init__(
+            f"External receipt {sequence_number} of purchase order {order} was reported before "
+            "with other content. Use the next sequence number. No changes were made."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalReceiptDraft:
+    """A receipt that an external system reports.
+
+    `sequence_number`: 1 for the first receipt of the purchase order. `final`: no further goods
+    will arrive.
+    """
+
+    purchase_order_id: UUID
+    sequence_number: int
+    id: UUID
+    lines: Sequence[ProductQuantity]
+    final: bool
+
+
+def handle_external_messages(batch: Sequence[ReceivedMessage]) -> None:
+    """Send commands to the external system; a non-transactional handler.
+
+    A command may be sent twice, with the same effect. The purchase order is stored here before it
+    is sent, so that no report names an unknown one.
+    Raises: `RetryLater` if the external system is unavailable; `RejectedByExternalSystem`.
+    """
+    for received in batch:
+        match received.message:
+            case CreatePurchaseOrder() as command if not _is_local(command.purchase_order_id):
+                _send_purchase_order(command)
+            case WithdrawPurchaseOrder() as command if not _is_local(command.purchase_order_id):
+                rejection = _post(
+                    f"orders/{command.purchase_order_id}/cancel/",
+                    {"reason": WITHDRAW_REASON},
+                    accepted_codes=(NOT_FOUND, CANNOT_BE_CANCELLED),
+                )
+                # If it cannot be cancelled, it was received or closed: a report will follow.
+                if rejection != CANNOT_BE_CANCELLED:
+                    _apply_here(received)
+            case _:
+                _apply_here(received)
+
+
+def check_external(purchase_order_id: UUID) -> None:
+    """Raises: `PurchaseOrderNotFound`, `PurchaseOrderIsNotExternal`."""
+    _external_order(PurchaseOrder.objects.all(), purchase_order_id)
+
+
+@retry_on_unique_violation
+def receive_external(draft: ExternalReceiptDraft, *, actor: str) -> ExternalReceipt:
+    """Store a receipt of the external system; apply it, and those buffered after it, in sequence.
+
+    A repeated sequence number with the same content changes nothing. Locks: the purchase order.
+    Raises: `PurchaseOrderNotFound`, `PurchaseOrderIsNotExternal`,
+    `ExternalReceiptAlreadyExists`, `PurchaseOrderClosed`, `ReceiptAlreadyExists`,
+    `LinesRequired`, `QuantityOutOfRange`, `ProductNotOrdered`, and `QuantityExceedsOrdered` if
+    the receipt is applied at once.
+    """
+    lines = validate_lines(draft.lines) if draft.lines else ()
+    if not lines and not draft.final:
+        raise LinesRequired()
+    order = _external_order(PurchaseOrder.objects.locked(), draft.purchase_order_id)
+    existing = order.external_receipts.filter(sequence_number=draft.sequence_number).first()
+    if existing is None:
+        _check(order, draft, lines)
+        _store(order, draft, lines, actor)
+        _apply_in_sequence(order, draft.sequence_number, actor)
+    else:
+        stored = (existing.receipt_id, existing.final, _lines_of(existing))
+        if stored != (draft.id, draft.final, set(lines)):
+            raise ExternalReceiptAlreadyExists(order, draft.sequence_number)
+    rows = order.external_receipts.prefetch_related("lines__product")
+    return rows.get(sequence_number=draft.sequence_number)
+
+
+# -- commands to the external system -------------------------------------------------------------
+
+
+def _is_local(purchase_order_id: UUID) -> bool:
+    """Return whether it was created before purchasing became external."""
+    return PurchaseOrder.objects.filter(id=purchase_order_id, external=False).exists()
+
+
+def _send_purchase_order(command: CreatePurchaseOrder) -> None:
+    draft = PurchaseOrderDraft(id=command.purchase_order_id, lines=command.lines, external=True)
+    [order] = create_purchase_orders([draft])
+    if order.status != Status.CANCELLED:  # cancelled: withdrawn before it was created
+        _post("orders/", _as_json(command))
+
+
+@transaction.atomic
+def _apply_here(received: ReceivedMessage) -> None:
+    apply_commands([received])
+
+
+def _as_json(command: CreatePurchaseOrder) -> dict[str, Any]:
+    quantities = validate_lines(
+        ProductQuantity(product_id=line.product_id, quantity=line.quantity)
+        for line in command.lines
+    )
+    sku_by_id = skus(line.product_id for line in quantities)
+    lines = [{"sku": sku_by_id[line.product_id], "quantity": line.quantity} for line in quantities]
+    return {"id": str(command.purchase_order_id), "lines": lines}
+
+
+def _post(path: str, body: Mapping[str, Any], *, accepted_codes: Collection[str] = ()) -> str:
+    """POST to the external system; return "" on success, or the code of an accepted rejection."""
+    url = f"{settings.ORDERFLOW_EXTERNAL_PURCHASE_URL.rstrip('/')}/api/v1/purchase/{path}"
+    headers = {"Authorization": f"Token {settings.ORDERFLOW_EXTERNAL_PURCHASE_TOKEN}"}
+    try:
+        response = requests.post(
+            url, json=body, headers=headers, timeout=TIMEOUTS, allow_redirects=False
+        )
+    except requests.RequestException as error:
+        raise RetryLater(f"{url} is unavailable: {error}") from error
+    if 200 <= response.status_code < 300:
+        return ""
+    code = problem_code(response)
+    if code in accepted_codes:
+        return code
+    text = f"{url} returned status {response.status_code}: {response.text[:500]}"
+    if response.status_code in (400, 409, 422):
+        raise RejectedByExternalSystem(text)
+    # Everything else can be repaired without a new message: an outage, a missing token, a proxy.
+    raise RetryLater(text)
+
+
+# -- reports of the external system --------------------------------------------------------------
+
+
+def _external_order(orders: QuerySet[PurchaseOrder], purchase_order_id: UUID) -> PurchaseOrder:
+    order = orders.filter(id=purchase_order_id).first()
+    if order is None:
+        raise PurchaseOrderNotFound(purchase_order_id)
+    if not order.external:
+        raise PurchaseOrderIsNotExternal(order)
+    return order
+
+
+def _check(
+    order: PurchaseOrder, draft: ExternalReceiptDraft, lines: Sequence[ProductQuantity]
+) -> None:
+    """Reject what could never be applied: buffered, it would block the receipts before it."""
+    if not lines:
+        return
+    if order.status not in OPEN_STATUSES:
+        raise PurchaseOrderClosed(order)
+    ordered = set(order.lines.values_list("product_id", flat=True))
+    for line in lines:
+        if line.product_id not in ordered:
+            raise ProductNotOrdered(order.reference, line.product_id)
+    reported = ExternalReceipt.objects.filter(receipt_id=draft.id, lines__isnull=False)
+    if reported.exists() or Receipt.objects.filter(id=draft.id).exists():
+        raise ReceiptAlreadyExists(draft.id)
+
+
+def _store(
+    order: PurchaseOrder,
+    draft: ExternalReceiptDraft,
+    lines: Sequence[ProductQuantity],
+    actor: str,
+) -> None:
+    row = ExternalReceipt.objects.create(
+        order=order,
+        sequence_number=draft.sequence_number,
+        receipt_id=draft.id,
+        final=draft.final,
+        actor=actor,
+        created_at=timezone.now(),
+    )
+    ExternalReceiptLine.objects.bulk_create(
+        ExternalReceiptLine(
+            external_receipt=row, product_id=line.product_id, quantity=line.quantity
+        )
+        for line in lines
+    )
+
+
+def _apply_in_sequence(order: PurchaseOrder, sequence_number: int, actor: str) -> None:
+    """Apply buffered receipts up to the first gap.
+
+    A buffered one that cannot be applied stays buffered, and the log says why.
+    """
+    rows = order.external_receipts.filter(applied=False).prefetch_related("lines")
+    buffered = rows.order_by("sequence_number")
+    next_in_sequence = list(_without_gap(buffered, after=order.last_sequence_number))
+    if sequence_number not in [row.sequence_number for row in next_in_sequence]:
+        return
+    for row in next_in_sequence:
+        try:
+            _apply(order, row, actor)
+        except DomainError as error:
+            if row.sequence_number == sequence_number:
+                raise
+            logger.error("%s stays buffered: %s", row, error)
+            return
+
+
+@transaction.atomic
+def _apply(order: PurchaseOrder, row: ExternalReceipt, actor: str) -> None:
+    work = Work([order], receipts=[row.receipt_id], actor=actor)
+    draft = ReceiptDraft(purchase_order_id=order.id, id=row.receipt_id, lines=list(_lines_of(row)))
+    work.receive_external(draft, final=row.final)
+    work.save()
+    row.applied = True
+    row.save(update_fields=["applied"])
+
+
+def _without_gap(
+    buffered: Collection[ExternalReceipt], *, after: int
+) -> Iterator[ExternalReceipt]:
+    for sequence_number, row in enumerate(buffered, after + 1):
+        if row.sequence_number != sequence_number:
+            return
+        yield row
+
+
+def _lines_of(row: ExternalReceipt) -> set[ProductQuantity]:
+    return {
+        ProductQuantity(product_id=line.product_id, quantity=line.quantity)
+        for line in row.lines.all()
+    }

@@ -1,0 +1,72 @@
+"""Helpers of the end-to-end tests."""
+
+from django.db.models import Sum
+
+from orderflow.messaging.models import StoredMessage
+from orderflow.messaging.queries import is_idle
+from orderflow.operations.audit import audit
+from purchase.models import PurchaseOrder
+from sales.models import OrderStatus, SalesOrder
+from sales.services import SalesOrderDraft, place_orders
+from stock.models import ReservationLine, StockLevel
+from stock.services import Adjustment, adjust_stock
+from tests.conftest import lines, product
+from tests.end_to_end.conftest import assert_eventually
+
+
+def add_stock(sku: str, quantity: int) -> None:
+    adjustment = Adjustment(product_id=product(sku), quantity=quantity, reason="opening stock")
+    adjust_stock([adjustment], actor="Ada")
+
+
+def place(delivery_mode: str = "automatic", **quantities: int) -> SalesOrder:
+    draft = SalesOrderDraft(lines=lines(**quantities), delivery_mode=delivery_mode)
+    return place_orders([draft])[0]
+
+
+def status(order: SalesOrder) -> str:
+    return OrderStatus.objects.get(order=order).status
+
+
+def eventually(order: SalesOrder, expected: str) -> None:
+    assert_eventually(lambda: status(order) == expected)
+
+
+def linked_purchase_order(
+    order: SalesOrder, *, after: PurchaseOrder | None = None
+) -> PurchaseOrder:
+    """Return the awaited purchase order when Purchase has created it; a later one than `after`."""
+    awaiting = OrderStatus.objects.filter(order=order, status="awaiting_goods_received")
+    if after:
+        awaiting = awaiting.exclude(purchase_order_id=after.id)
+    rows = PurchaseOrder.objects.filter(id__in=awaiting.values("purchase_order_id"))
+    assert_eventually(rows.exists)
+    return rows.get()
+
+
+def reserved_quantity(order: SalesOrder) -> int:
+    rows = ReservationLine.objects.filter(reservation=order.id)
+    total: int = rows.aggregate(total=Sum("reserved"))["total"]
+    return total
+
+
+def level(sku: str) -> tuple[int, int]:
+    """Return on hand and reserved."""
+    row = StockLevel.objects.get(product__sku=sku)
+    return row.on_hand, row.reserved
+
+
+def assert_invariants() -> None:
+    """Wait until every message is handled, then run the audit."""
+    assert_eventually(is_idle)
+    assert [check for check in audit() if check.violations] == []
+
+
+def countdowns() -> list[float]:
+    rows = StoredMessage.objects.filter(type="sales.RetryReservation").order_by("id")
+    return [payload["countdown"] for payload in rows.values_list("payload", flat=True)]
+
+
+def request_numbers() -> list[int]:
+    rows = StoredMessage.objects.filter(type="stock.MakeReservation").order_by("id")
+    return [payload["request_number"] for payload in rows.values_list("payload", flat=True)]
