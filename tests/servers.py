@@ -1,7 +1,7 @@
 """A pytest plugin that chooses the backends of the tests, before Django reads its settings.
 
-    bin/test --backends local      SQLite and the filesystem broker, in a temporary folder (default)
-    bin/test --backends servers    private PostgreSQL and Redis servers on free ports
+bin/test --backends local      SQLite and the filesystem broker, in a temporary folder (default)
+bin/test --backends servers    private PostgreSQL and Redis servers on free ports
 """
 
 import atexit

@@ -42,7 +42,9 @@ PATIENCE = 90.0  # seconds; each death costs a part of a second
 
 
 # The embedded default's pool are threads: who kills one kills the worker.
-@pytest.mark.parametrize("whom", [pytest.param("child", marks=pytest.mark.postgresql_only), "worker"])
+@pytest.mark.parametrize(
+    "whom", [pytest.param("child", marks=pytest.mark.postgresql_only), "worker"]
+)
 def test_whoever_is_killed_at_whichever_step_every_order_ends_once(
     mortals: CrashingWorkers, whom: str
 ) -> None:

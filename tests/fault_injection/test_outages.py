@@ -212,7 +212,7 @@ def test_what_is_not_committed_while_others_drain_is_handed_over_once_it_is() ->
     meet(
         partial(place_orders, [SalesOrderDraft(id=slow, lines=chair)]),
         place_and_drain,
-        created_at=(transaction, "on_commit"),
+        at=(transaction, "on_commit"),
     )
     drain_all()
 

@@ -22,7 +22,7 @@ from stock.contract import MakeReservation
 from stock.services.ledger import Ledger
 from tests.concurrency.threads import without_row_locks
 from tests.fault_injection.simulation import Simulation
-from tests.fault_injection.test_exhaustive import allocate_to_the_first, allocate_without_pegs
+from tests.fault_injection.test_model_checking import allocate_to_the_first, allocate_without_pegs
 from tests.fault_injection.test_simulation import BUDGET
 
 pytestmark = pytest.mark.django_db(transaction=True)
