@@ -52,7 +52,7 @@ def _delete_all_rows(case: TransactionTestCase) -> None:
 
 @pytest.fixture(autouse=True)
 def no_background_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send no wake-ups, which the worker of a later test would receive, and pause for no writer."""
+    """Send no wake-ups, which a later test's worker would receive; do not pause for writers."""
     monkeypatch.setattr(wakeups, "_skip_broker_until", float("inf"))
     monkeypatch.setattr(consuming, "sleep", lambda seconds: None)
 

@@ -65,7 +65,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    """Told to stop, pytest ends as it does after Ctrl-C: what was started here is stopped."""
+    """End pytest as after Ctrl-C, so that the servers are stopped."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
@@ -89,7 +89,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a skipped test is a failure; but for the one whose data is not part of the project."""
+    """In CI a skipped test is a failure, except test_northwind: its data is not committed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = [report.nodeid for report in reporter.stats.get("skipped", ())] if reporter else []
     if os.environ.get("CI") and any("test_northwind" not in nodeid for nodeid in skipped):
@@ -97,7 +97,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class Server:
-    """A private server on a free port, which can be taken away and given back: the same port, the same data."""
+    """A private server on a free port. It can be stopped and restarted with the same data."""
 
     def __init__(
         self,
@@ -116,24 +116,23 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, cleanup: ExitStack) -> Self:
-        """It is stopped when `cleanup` closes, however often it was taken away."""
-        cleanup.callback(
-            self.stop, signal.SIGINT
-        )  # PostgreSQL: end the sessions, then stop in good order
+        """Start the server, and stop it when `cleanup` closes."""
+        cleanup.callback(self.stop, signal.SIGINT)  # PostgreSQL: fast shutdown
         self._launch()
         return self
 
-    def stop(self, how: signal.Signals) -> None:
-        """PostgreSQL takes SIGQUIT for its immediate mode: no goodbye, no checkpoint."""
+    def stop(self, stop_signal: signal.Signals) -> None:
+        """Stop the server with a signal; SIGQUIT stops PostgreSQL without a checkpoint."""
         if self._process:
             self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(how)
+            self._process.send_signal(stop_signal)
             self._process.wait()
             self._process = None
 
     @contextmanager
-    def away(self, how: signal.Signals) -> Iterator[None]:
-        self.stop(how)
+    def stopped(self, stop_signal: signal.Signals) -> Iterator[None]:
+        """Stop the server during the block, and restart it afterwards."""
+        self.stop(stop_signal)
         try:
             yield
         finally:
@@ -141,7 +140,7 @@ class Server:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It is there, keeps its connections, and does not say a word."""
+        """Suspend the server during the block: connections stay open, requests get no reply."""
         assert self._process
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -165,39 +164,25 @@ class Server:
 
 
 def postgresql(folder: Path) -> Server:
-    """A PostgreSQL with data of its own, not started yet."""
+    """Return a PostgreSQL server with its own data, not started yet."""
     port = free_port()
     folder.mkdir()
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
     if user:
         shutil.chown(folder, user)
     data = folder / "data"
+    options = [f"--pgdata={data}", "--username=orderflow", "--auth=trust", "--encoding=UTF8"]
     subprocess.run(
-        [
-            _program("initdb"),
-            "-D",
-            data,
-            "-U",
-            "orderflow",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale",
-            "C",
-        ],
+        [_program("initdb"), *options, "--no-locale", "--no-sync"],
         check=True,
         user=user,
         capture_output=True,
         cwd=folder,
     )
     options = [
-        "-c",
-        "listen_addresses=127.0.0.1",
-        "-c",
-        f"unix_socket_directories={folder}",
-        "-c",
-        "log_min_messages=fatal",
+        "--listen_addresses=127.0.0.1",
+        f"--unix_socket_directories={folder}",
+        "--log_min_messages=fatal",
     ]
     command = [_program("postgres"), "-D", str(data), "-p", str(port), *options]
     url = f"postgresql://orderflow@127.0.0.1:{port}/postgres"
@@ -206,22 +191,12 @@ def postgresql(folder: Path) -> Server:
 
 
 def redis_server(folder: Path) -> Server:
-    """A Redis that keeps an append-only file, not started yet."""
+    """Return a Redis server with an append-only file, not started yet."""
     port = free_port()
     folder.mkdir()
-    options = [
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--dir",
-        str(folder),
-        "--appendonly",
-        "yes",
-        "--save",
-        "",
-    ]
-    command = [_program("redis-server"), *options]
+    settings = folder / "redis.conf"
+    settings.write_text(f'port {port}\nbind 127.0.0.1\ndir {folder}\nappendonly yes\nsave ""\n')
+    command = [_program("redis-server"), str(settings)]
     return Server(
         f"redis://127.0.0.1:{port}/0", command, log=folder / "log", probe=partial(_ask_redis, port)
     )
@@ -261,7 +236,10 @@ def wait_until(
 
 
 def _program(name: str) -> str:
-    """Where a server's program is; Debian keeps PostgreSQL's out of the path. Empty: it is not installed."""
+    """Return the path of a program, or an empty string if it is not installed.
+
+    Debian does not put the programs of PostgreSQL on the PATH.
+    """
     if found := shutil.which(name):
         return found
     versions = sorted(

@@ -48,9 +48,9 @@ def test_demo_shows_every_scenario_and_stops_all_processes(tmp_path: Path) -> No
     assert demo.returncode == 0, output
     assert output.count("→ delivered") == 5
     assert "2 × DESK, not final" in output
-    assert "SHELF   10 on hand, 0 reserved" in output
+    assert "BENCH   10 on hand, 0 reserved" in output
     assert "closed short, by demo: sold out" in output
-    assert "→ cancelled, by demo: bought from another shop" in output
+    assert "→ cancelled, by demo: ordered from another shop" in output
     assert output.rstrip().endswith("invariants checked, 0 failed.")
     assert _processes_of(tmp_path) == []
 

@@ -1,10 +1,13 @@
-"""Two Orderflows: one sells and stores, the other one buys. A relay tells the first what the second has received."""
+"""Two installations: the local one sells and stocks, the external one purchases.
+
+A relay reports the receipts of the external installation to the local one.
+"""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
@@ -19,11 +22,11 @@ from sales.models import OrderStatus, SalesOrder
 from tests.conftest import database_environment, product
 from tests.end_to_end.conftest import assert_eventually
 from tests.end_to_end.helpers import assert_invariants, eventually, place
-from tests.rest.conftest import UNTHROTTLED, Api, answers, free_port, token_of
+from tests.rest.conftest import UNTHROTTLED, Api, free_port, responds, token_of
 
 ROOT = Path(__file__).parents[2]
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
-MAKE_A_USER = """
+CREATE_PRODUCTS_AND_USER = """
 from django.contrib.auth import get_user_model
 from rest_framework.authtoken.models import Token
 from orderflow.catalog.services import create_products
@@ -32,8 +35,11 @@ print(Token.objects.create(user=get_user_model().objects.create_superuser("bea")
 """
 
 
-class Instance:
-    """Programs that are started, killed without a warning, and started again where they were."""
+class Installation:
+    """Processes that can be killed and started again with the same data.
+
+    With `url`, `start` waits until its web process responds.
+    """
 
     def __init__(
         self,
@@ -43,25 +49,44 @@ class Instance:
         *commands: Sequence[str],
         url: str = "",
     ) -> None:
-        self._stack, self._log, self._env, self._commands, self.url = (
-            stack,
-            log,
-            env,
-            commands,
-            url,
-        )
+        self._stack = stack
+        self._log = log
+        self._env = env
+        self._commands = commands
+        self.url = url
         self.start()
 
     def start(self) -> None:
         running = processes.running(*self._commands, log=self._log, env=self._env, grace=0.2)
         self._programs = self._stack.enter_context(running)
         if self.url:
-            assert_eventually(lambda: answers(self.url))
+            assert_eventually(lambda: responds(self.url))
 
     def kill(self) -> None:
         for program in self._programs:
             os.killpg(program.pid, signal.SIGKILL)
             program.wait()
+
+
+class ExternalPurchasing(Api):
+    """A client of the external installation."""
+
+    def has(self, purchase_order_id: str) -> bool:
+        return self.send("GET", f"purchase/orders/{purchase_order_id}/").status_code == 200
+
+    def status(self, purchase_order_id: str) -> str:
+        status: str = self.get(f"purchase/orders/{purchase_order_id}/")["status"]
+        return status
+
+    def receive(self, purchase_order_id: str, **quantities: int) -> None:
+        """Receive these quantities by SKU, or everything outstanding."""
+        lines = [{"sku": sku, "quantity": quantity} for sku, quantity in quantities.items()]
+        body = {"lines": lines} if lines else {}
+        self.post(f"purchase/orders/{purchase_order_id}/receive/", body, expect=200)
+
+    def cancel(self, purchase_order_id: str) -> None:
+        body = {"reason": "sold out"}
+        self.post(f"purchase/orders/{purchase_order_id}/cancel/", body, expect=200)
 
 
 @pytest.fixture
@@ -73,17 +98,18 @@ def stack(transactional_db: None, tmp_path: Path) -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def another_database(tmp_path: Path) -> dict[str, str]:
-    """The environment of an instance that shares neither database nor broker with the tests."""
-    elsewhere = {"ORDERFLOW_DATA_DIR": str(tmp_path / "external")}
+def external_environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of an installation with its own database and broker."""
+    environment = {"ORDERFLOW_DATA_DIR": str(tmp_path / "external")}
     if connection.vendor == "postgresql":
         url = os.environ["DATABASE_URL"]
         with psycopg.connect(url, autocommit=True) as server:
-            server.execute("DROP DATABASE IF EXISTS elsewhere WITH (FORCE)")
-            server.execute("CREATE DATABASE elsewhere")
-        elsewhere["DATABASE_URL"] = url.rsplit("/", 1)[0] + "/elsewhere"
-        elsewhere["CELERY_BROKER_URL"] = os.environ["CELERY_BROKER_URL"].rsplit("/", 1)[0] + "/1"
-    return elsewhere
+            server.execute("DROP DATABASE IF EXISTS external_purchasing WITH (FORCE)")
+            server.execute("CREATE DATABASE external_purchasing")
+        environment["DATABASE_URL"] = url.rsplit("/", 1)[0] + "/external_purchasing"
+        broker = os.environ["CELERY_BROKER_URL"]
+        environment["CELERY_BROKER_URL"] = broker.rsplit("/", 1)[0] + "/1"
+    return environment
 
 
 def manage(env: Mapping[str, str], *arguments: str) -> str:
@@ -98,136 +124,128 @@ def manage(env: Mapping[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def there(
-    stack: ExitStack, another_database: dict[str, str], tmp_path: Path
-) -> tuple[Instance, Api]:
-    """The one that buys, and a client of it."""
-    manage(another_database, "migrate", "--verbosity", "0")
-    token = manage(another_database, "shell", "--verbosity", "0", "--command", MAKE_A_USER).strip()
+def install(stack: ExitStack, log: Path, env: Mapping[str, str]) -> Installation:
     address = f"127.0.0.1:{free_port()}"
-    programs = processes.web(address=address), processes.worker(), processes.beat()
-    env = {**another_database, **UNTHROTTLED}
-    instance = Instance(stack, tmp_path / "there.log", env, *programs, url=f"http://{address}")
-    return instance, Api(instance.url, token)
+    commands = processes.web(address=address), processes.worker(), processes.beat()
+    return Installation(stack, log, {**env, **UNTHROTTLED}, *commands, url=f"http://{address}")
 
 
 @pytest.fixture
-def here(stack: ExitStack, there: tuple[Instance, Api], tmp_path: Path) -> Instance:
-    """The one that sells and stores."""
+def external(
+    stack: ExitStack, external_environment: dict[str, str], tmp_path: Path
+) -> tuple[Installation, ExternalPurchasing]:
+    manage(external_environment, "migrate", "--verbosity", "0")
+    script = ["shell", "--verbosity", "0", "--command", CREATE_PRODUCTS_AND_USER]
+    token = manage(external_environment, *script).strip()
+    installation = install(stack, tmp_path / "external.log", external_environment)
+    return installation, ExternalPurchasing(installation.url, token)
+
+
+@pytest.fixture
+def local(
+    stack: ExitStack, external: tuple[Installation, ExternalPurchasing], tmp_path: Path
+) -> Installation:
     for sku in ("CHAIR", "DESK"):
         product(sku)
-    address = f"127.0.0.1:{free_port()}"
-    remote, client = there
+    _, client = external
     env = {
         **database_environment(),
-        **UNTHROTTLED,
-        "ORDERFLOW_EXTERNAL_PURCHASE_URL": remote.url,
+        "ORDERFLOW_EXTERNAL_PURCHASE_URL": client.url,
         "ORDERFLOW_EXTERNAL_PURCHASE_TOKEN": client.token,
     }
-    programs = processes.web(address=address), processes.worker(), processes.beat()
-    return Instance(stack, tmp_path / "here.log", env, *programs, url=f"http://{address}")
+    return install(stack, tmp_path / "local.log", env)
 
 
 @pytest.fixture
 def relay(
-    stack: ExitStack, there: tuple[Instance, Api], here: Instance, tmp_path: Path
-) -> Instance:
+    stack: ExitStack,
+    external: tuple[Installation, ExternalPurchasing],
+    local: Installation,
+    tmp_path: Path,
+) -> Installation:
+    _, client = external
     command = [
         *MANAGE,
         "relay_receipts",
-        "--from",
-        there[0].url,
-        "--to",
-        here.url,
-        "--status",
+        "--source",
+        client.url,
+        "--target",
+        local.url,
+        "--position-file",
         str(tmp_path / "position"),
     ]
     tokens = {
-        "ORDERFLOW_RELAY_SOURCE_TOKEN": there[1].token,
-        "ORDERFLOW_RELAY_TARGET_TOKEN": token_of("relay", permissions=("add_remotereceipt",)),
+        "ORDERFLOW_RELAY_SOURCE_TOKEN": client.token,
+        "ORDERFLOW_RELAY_TARGET_TOKEN": token_of("relay", permissions=("add_externalreceipt",)),
     }
-    return Instance(stack, tmp_path / "relay.log", tokens, command)
-
-
-def kept_there(client: Api, purchase_order_id: object) -> Callable[[], bool]:
-    return lambda: client.send("GET", f"purchase/orders/{purchase_order_id}/").status_code == 200
+    return Installation(stack, tmp_path / "relay.log", tokens, command)
 
 
 def awaited(order: SalesOrder) -> str:
-    assert_eventually(
-        lambda: OrderStatus.objects.filter(order=order, purchase_order_id__isnull=False).exists()
-    )
+    """Return the id of the awaited purchase order."""
+    rows = OrderStatus.objects.filter(order=order, purchase_order_id__isnull=False)
+    assert_eventually(rows.exists)
     return str(OrderStatus.objects.get(order=order).purchase_order_id)
 
 
 @pytest.mark.postgresql_only
-def test_orders_are_bought_elsewhere_whoever_is_killed_on_the_way(
-    there: tuple[Instance, Api], here: Instance, relay: Instance, another_database: dict[str, str]
+def test_external_purchasing_survives_kills_of_every_process(
+    external: tuple[Installation, ExternalPurchasing],
+    local: Installation,
+    relay: Installation,
+    external_environment: dict[str, str],
 ) -> None:
-    remote, client = there
-    in_parts, late, cancelled_there, waiting = (
-        place(CHAIR=4, DESK=1),
-        place(CHAIR=2),
-        place(DESK=3),
-        place(CHAIR=1),
-    )
-    bought = awaited(in_parts)
-    for order in (in_parts, late, cancelled_there, waiting):
-        assert_eventually(kept_there(client, awaited(order)))
+    installation, purchasing = external
+    partly_received = place(CHAIR=4, DESK=1)
+    received_during_outage = place(CHAIR=2)
+    repurchased = place(DESK=3)
+    cancelled = place(CHAIR=1)
+    for order in (partly_received, received_during_outage, repurchased, cancelled):
+        assert_eventually(lambda order=order: purchasing.has(awaited(order)))  # type: ignore[misc]
 
-    # The other side ends while something is to be ordered there.
-    remote.kill()
-    ordered_meanwhile = place(DESK=2)
-    meanwhile = awaited(ordered_meanwhile)
-    assert_eventually(PurchaseOrder.objects.filter(id=meanwhile, external=True).exists)
-    remote.start()
-    assert_eventually(kept_there(client, meanwhile))
+    # The external installation is killed while a purchase order is to be sent.
+    installation.kill()
+    placed_during_outage = place(DESK=2)
+    sent_later = awaited(placed_during_outage)
+    assert_eventually(PurchaseOrder.objects.filter(id=sent_later, external=True).exists)
+    installation.start()
+    assert_eventually(lambda: purchasing.has(sent_later))
 
-    # The relay ends between two parts of a purchase order.
-    client.post(
-        f"purchase/orders/{bought}/receive/",
-        {"lines": [{"sku": "CHAIR", "quantity": 1}]},
-        expect=200,
-    )
-    assert_eventually(
-        lambda: ExternalReceipt.objects.filter(order=UUID(bought), applied=True).count() == 1
-    )
+    # The relay is killed between two receipts of a purchase order.
+    in_parts = awaited(partly_received)
+    purchasing.receive(in_parts, CHAIR=1)
+    applied = ExternalReceipt.objects.filter(order=UUID(in_parts), applied=True)
+    assert_eventually(lambda: applied.count() == 1)
     relay.kill()
-    client.post(
-        f"purchase/orders/{bought}/receive/",
-        {"lines": [{"sku": "CHAIR", "quantity": 3}]},
-        expect=200,
-    )
-    client.post(f"purchase/orders/{bought}/receive/", {}, expect=200)
+    purchasing.receive(in_parts, CHAIR=3)
+    purchasing.receive(in_parts)
     relay.start()
-    eventually(in_parts, "delivered")
+    eventually(partly_received, "delivered")
 
-    # This side ends while goods arrive there, and what was bought for an order will not come.
-    here.kill()
-    client.post(f"purchase/orders/{awaited(late)}/receive/", {}, expect=200)
-    client.post(f"purchase/orders/{meanwhile}/receive/", {}, expect=200)
-    not_coming = awaited(cancelled_there)
-    client.post(f"purchase/orders/{not_coming}/cancel/", {"reason": "sold out"}, expect=200)
-    here.start()
-    eventually(late, "delivered")
-    eventually(ordered_meanwhile, "delivered")
-    assert_eventually(lambda: awaited(cancelled_there) != not_coming)  # it is bought once more
+    # The local installation is killed while goods are received and a purchase order is cancelled.
+    local.kill()
+    purchasing.receive(awaited(received_during_outage))
+    purchasing.receive(sent_later)
+    not_delivered = awaited(repurchased)
+    purchasing.cancel(not_delivered)
+    local.start()
+    eventually(received_during_outage, "delivered")
+    eventually(placed_during_outage, "delivered")
+    assert_eventually(lambda: awaited(repurchased) != not_delivered)
 
-    # What is cancelled here is cancelled there, and what is bought again arrives.
-    again, unwanted = awaited(cancelled_there), awaited(waiting)
-    assert_eventually(kept_there(client, again))
-    client.post(f"purchase/orders/{again}/receive/", {}, expect=200)
-    eventually(cancelled_there, "delivered")
-    Api(here.url, token_of("ada", superuser=True)).post(
-        f"sales/orders/{waiting.id}/cancel/", {}, expect=200
-    )
-    assert_eventually(lambda: client.get(f"purchase/orders/{unwanted}/")["status"] == "cancelled")
-    assert_eventually(lambda: PurchaseOrder.objects.get(id=unwanted).status == "cancelled")
+    # A repeated purchase is received; a cancelled sales order withdraws its purchase order.
+    second, withdrawn = awaited(repurchased), awaited(cancelled)
+    assert_eventually(lambda: purchasing.has(second))
+    purchasing.receive(second)
+    eventually(repurchased, "delivered")
+    ada = Api(local.url, token_of("ada", superuser=True))
+    ada.post(f"sales/orders/{cancelled.id}/cancel/", {}, expect=200)
+    assert_eventually(lambda: purchasing.status(withdrawn) == "cancelled")
+    assert_eventually(lambda: PurchaseOrder.objects.get(id=withdrawn).status == "cancelled")
 
     assert_invariants()
     assert not ExternalReceipt.objects.filter(applied=False).exists()
-    mine = {str(order.id): order.status for order in PurchaseOrder.objects.all()}
-    theirs = {order["id"]: order["status"] for order in client.get("purchase/orders/")["results"]}
-    assert mine == theirs
-    assert "none wrong" in manage(another_database, "audit")
+    statuses = {str(order.id): order.status for order in PurchaseOrder.objects.all()}
+    results = purchasing.get("purchase/orders/")["results"]
+    assert statuses == {order["id"]: order["status"] for order in results}
+    assert ", 0 failed." in manage(external_environment, "audit")

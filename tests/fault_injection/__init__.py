@@ -1,1 +1,1 @@
-"""What may go wrong: simulated, explored, and done to real processes and servers. Nothing here is known to the product's code."""
+"""Fault injection: simulation, model checking, and faults in real processes and servers."""

@@ -1,7 +1,8 @@
-"""bin/chaos: many orders on PostgreSQL and Redis of its own, and every second or two something is killed, frozen, emptied or cut.
+"""bin/chaos: place many orders on private PostgreSQL and Redis servers while faults are injected.
 
-Customers and suppliers do what well-behaved clients do: they ask again, with the same ids, until they have an answer. They
-remember by themselves what they were promised; the database is asked only at the end.
+Every second or two a process is killed or frozen, Redis is emptied, or connections are cut.
+Clients and suppliers repeat their requests, with the same ids, until they get a response. They
+remember the accepted orders themselves; the database is read only at the end.
 """
 
 import argparse
@@ -35,78 +36,81 @@ from tests.servers import Server, postgresql, redis_server
 
 KINDS = (
     "worker killed",
-    "worker's child killed",
-    "worker stopped in good order",
+    "worker child killed",
+    "worker stopped",
     "worker frozen",
     "beat killed",
     "Redis killed",
     "Redis emptied",
     "Redis frozen",
-    "PostgreSQL stopped at once",
+    "PostgreSQL stopped",
     "connections cut",
 )
 PRODUCTS = 60
-ON_THE_SHELF = 20
-LONGEST_HEALING = 120.0  # seconds
+STOCK = 20  # of each product
+MAX_RECOVERY_SECONDS = 120.0
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Fault:
-    after: float  # seconds since the one before was over
-    movement_type: str
-    whom: int  # which of the two workers
-    lasts: float  # seconds until what was taken away is given back
+    delay: float  # seconds after the end of the previous fault
+    kind: str
+    worker: int  # which of the two workers
+    duration: float  # seconds
 
 
 def plan(seed: int) -> Iterator[Fault]:
-    """The faults that a seed draws, however long the run is."""
+    """Yield the faults of a seed, without end."""
     draw = random.Random(seed)
     while True:
         kind = draw.choice(KINDS)
         yield Fault(
-            after=draw.uniform(0.5, 1.5),
-            movement_type=kind,
-            whom=draw.randrange(2),
-            lasts=draw.uniform(0.2, 1.5),
+            delay=draw.uniform(0.5, 1.5),
+            kind=kind,
+            worker=draw.randrange(2),
+            duration=draw.uniform(0.2, 1.5),
         )
 
 
 @dataclass
 class Result:
+    """`lost`: accepted orders without delivery. `duplicates`: effects that happened twice."""
+
     seed: int
     orders: int
     delivered: int = 0
-    deliveries: int = 0
+    messages: int = 0
     lost: int = 0
-    doubled: int = 0
+    duplicates: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     recovery_p50: float = 0.0
     recovery_p99: float = 0.0
     seconds: float = 0.0
-    audit: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
     def is_good(self) -> bool:
-        return self.lost == self.doubled == 0 and not self.audit and self.delivered == self.orders
+        complete = self.delivered == self.orders
+        return complete and self.lost == self.duplicates == 0 and not self.violations
 
     def rows(self) -> Iterator[tuple[str, object]]:
         yield "seed", self.seed
         yield "orders", f"{self.orders:,}"
         yield "orders delivered", f"{self.delivered:,}"
-        yield "messages handed over", f"{self.deliveries:,}"
+        yield "messages handled", f"{self.messages:,}"
         yield "faults", sum(self.faults.values())
         for kind, count in sorted(self.faults.items()):
             yield f"  {kind}", count
-        yield "lost", self.lost
-        yield "doubled", self.doubled
+        yield "lost orders", self.lost
+        yield "duplicate effects", self.duplicates
         yield "recovery p50", f"{self.recovery_p50:.2f} s"
         yield "recovery p99", f"{self.recovery_p99:.2f} s"
-        yield "audit", "clean" if not self.audit else "\n".join(self.audit)
-        yield "took", f"{self.seconds:.0f} s"
+        yield "audit", "PASS" if not self.violations else "\n".join(self.violations)
+        yield "duration", f"{self.seconds:.0f} s"
 
 
 class Programs:
-    """Two workers and beat. What ends is started again, as any service manager does."""
+    """Two workers and beat. A program that ends is restarted, as a service manager does."""
 
     def __init__(self, log: Path) -> None:
         from orderflow.operations.management.processes import beat, worker
@@ -118,14 +122,14 @@ class Programs:
     def pid(self, index: int) -> int:
         return self._running[index].pid
 
-    def kill(self, index: int, how: signal.Signals) -> None:
-        os.killpg(self.pid(index), how)
+    def kill(self, index: int, signal_number: signal.Signals) -> None:
+        os.killpg(self.pid(index), signal_number)
 
-    def stop_in_good_order(self, index: int) -> None:
+    def stop(self, index: int) -> None:
         self._running[index].terminate()
         self._running[index].wait(60)
 
-    def keep_running(self) -> None:
+    def restart_ended(self) -> None:
         for index, program in enumerate(self._running):
             if program.poll() is not None:
                 self._running[index] = self._start(self._commands[index])
@@ -142,65 +146,65 @@ class Programs:
 
 
 class FaultInjector(threading.Thread):
-    """Does what the plan says, one fault at a time, until it is told to stop; then everything is as it was."""
+    """Injects the faults of the plan, one at a time, until it is stopped."""
 
     def __init__(self, seed: int, programs: Programs, database: Server, broker: Server) -> None:
         super().__init__(daemon=True)
-        self.done: Counter[str] = Counter()
-        self.over: list[datetime] = []  # when what each fault took away had been given back
+        self.injected: Counter[str] = Counter()
+        self.ends: list[datetime] = []  # when each fault ended
         self.error: BaseException | None = None
-        self._stop_it = threading.Event()
+        self._stopping = threading.Event()
         self._plan = plan(seed)
         self._programs = programs
         self._broker = broker
-        self._acts: dict[str, Callable[[Fault], None]] = {
-            "worker killed": lambda fault: programs.kill(fault.whom, signal.SIGKILL),
-            "worker's child killed": lambda fault: _kill_a_child(programs.pid(fault.whom)),
-            "worker stopped in good order": lambda fault: programs.stop_in_good_order(fault.whom),
-            "worker frozen": self._freeze_a_worker,
+        self._faults: dict[str, Callable[[Fault], None]] = {
+            "worker killed": lambda fault: programs.kill(fault.worker, signal.SIGKILL),
+            "worker child killed": lambda fault: _kill_child(programs.pid(fault.worker)),
+            "worker stopped": lambda fault: programs.stop(fault.worker),
+            "worker frozen": self._freeze_worker,
             "beat killed": lambda fault: programs.kill(2, signal.SIGKILL),
-            "Redis killed": lambda fault: self._take_away(broker, signal.SIGKILL, fault),
+            "Redis killed": lambda fault: _stop_server(broker, signal.SIGKILL, fault),
             "Redis emptied": lambda fault: _empty(broker.url),
             "Redis frozen": self._freeze_redis,
-            "PostgreSQL stopped at once": lambda fault: self._take_away(
-                database, signal.SIGQUIT, fault
-            ),
+            "PostgreSQL stopped": lambda fault: _stop_server(database, signal.SIGQUIT, fault),
             "connections cut": lambda fault: _cut_connections(database.url),
         }
 
     def run(self) -> None:
         try:
             for fault in self._plan:
-                if self._stop_it.wait(fault.after):
+                if self._stopping.wait(fault.delay):
                     break
-                self._acts[fault.movement_type](fault)
-                self._programs.keep_running()
-                self.done[fault.movement_type] += 1
-                self.over.append(datetime.now(UTC))
+                self._faults[fault.kind](fault)
+                self._programs.restart_ended()
+                self.injected[fault.kind] += 1
+                self.ends.append(datetime.now(UTC))
         except BaseException as error:
             self.error = error
 
     def stop(self) -> None:
-        self._stop_it.set()
+        """Wait for the end of the current fault. Raises the error of the thread."""
+        self._stopping.set()
         self.join()
         if self.error:
             raise self.error
 
-    def _freeze_a_worker(self, fault: Fault) -> None:
-        self._programs.kill(fault.whom, signal.SIGSTOP)
-        time.sleep(fault.lasts)
-        self._programs.kill(fault.whom, signal.SIGCONT)
+    def _freeze_worker(self, fault: Fault) -> None:
+        self._programs.kill(fault.worker, signal.SIGSTOP)
+        time.sleep(fault.duration)
+        self._programs.kill(fault.worker, signal.SIGCONT)
 
     def _freeze_redis(self, fault: Fault) -> None:
         with self._broker.frozen():
-            time.sleep(fault.lasts)
-
-    def _take_away(self, server: Server, how: signal.Signals, fault: Fault) -> None:
-        with server.away(how):
-            time.sleep(fault.lasts)
+            time.sleep(fault.duration)
 
 
-def _kill_a_child(pid: int) -> None:
+def _stop_server(server: Server, signal_number: signal.Signals, fault: Fault) -> None:
+    with server.stopped(signal_number):
+        time.sleep(fault.duration)
+
+
+def _kill_child(pid: int) -> None:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     if children:
         os.kill(int(children[0]), signal.SIGKILL)
@@ -212,83 +216,80 @@ def _empty(url: str) -> None:
 
 
 def _cut_connections(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as cut:
-        cut.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename IS NOT NULL"
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND usename IS NOT NULL"
         )
 
 
 class LoadGenerator:
-    """Customers who order, and suppliers who deliver, in parts and late; all of them ask until they are answered."""
+    """Places orders and receives goods. Each request is repeated until there is a response."""
 
     def __init__(self, seed: int) -> None:
-        self._draw = random.Random(f"market {seed}")
-        self.promised: list[UUID] = []
+        self._draw = random.Random(f"load {seed}")
+        self.accepted: list[UUID] = []
         self._products: list[UUID] = []
 
-    def open(self) -> None:
+    def create_products(self) -> None:
         from orderflow.catalog.services import create_products, product_ids
         from stock.services import Adjustment, adjust_stock
 
         skus = {f"CHAOS-{number:02}": f"Product {number}" for number in range(PRODUCTS)}
         create_products(skus)
         self._products = list(product_ids(list(skus)).values())
-        found = [
-            Adjustment(product_id=each, quantity=ON_THE_SHELF, reason="opening")
-            for each in self._products
+        opening_stock = [
+            Adjustment(product_id=product_id, quantity=STOCK, reason="opening stock")
+            for product_id in self._products
         ]
-        adjust_stock(found, actor="chaos")
+        adjust_stock(opening_stock, actor="chaos")
 
-    def order(self, count: int) -> None:
+    def place(self, count: int) -> None:
         from orderflow.core.quantities import ProductQuantity
         from sales.services import SalesOrderDraft, place_orders
 
-        orders = []
+        drafts = []
         for _ in range(count):
             products = self._draw.sample(self._products, self._draw.randint(1, 3))
-            wanted = [
-                ProductQuantity(product_id=each, quantity=self._draw.randint(1, 4))
-                for each in products
+            lines = [
+                ProductQuantity(product_id=product_id, quantity=self._draw.randint(1, 4))
+                for product_id in products
             ]
-            orders.append(
-                SalesOrderDraft(id=UUID(int=self._draw.getrandbits(128), version=4), lines=wanted)
-            )
-        until_answered(lambda: place_orders(orders))
-        self.promised += [order.id for order in orders]
+            drafts.append(SalesOrderDraft(id=self._new_id(), lines=lines))
+        repeat_until_response(lambda: place_orders(drafts))
+        self.accepted += [draft.id for draft in drafts]
 
-    def supply(self, *, everything: bool = False) -> None:
+    def receive(self, *, everything: bool = False) -> None:
+        """Receive about half of the open purchase orders, or all of them."""
         from orderflow.core.errors import DomainError
         from purchase.models import PurchaseOrder
         from purchase.services import ReceiptDraft, receive_goods
 
-        due = until_answered(
-            lambda: list(
-                PurchaseOrder.objects.open()
-                .order_by("ordered_at", "id")
-                .values_list("pk", flat=True)
-            )
+        rows = PurchaseOrder.objects.open().order_by("ordered_at", "id")
+        open_ids = repeat_until_response(lambda: list(rows.all().values_list("pk", flat=True)))
+        chosen = (
+            open_ids if everything else [each for each in open_ids if self._draw.random() < 0.5]
         )
-        chosen = due if everything else [each for each in due if self._draw.random() < 0.5]
-        for some in range(0, len(chosen), 50):
-            arrivals = [
-                ReceiptDraft(
-                    id=UUID(int=self._draw.getrandbits(128), version=4), purchase_order_id=each
-                )
-                for each in chosen[some : some + 50]
+        for start in range(0, len(chosen), 50):
+            drafts = [
+                ReceiptDraft(id=self._new_id(), purchase_order_id=order_id)
+                for order_id in chosen[start : start + 50]
             ]
-            with suppress(
-                DomainError
-            ):  # one of them has ended meanwhile; the others come next time
-                until_answered(partial(receive_goods, arrivals))
+            # If one was closed in the meantime, the others are received next time.
+            with suppress(DomainError):
+                repeat_until_response(partial(receive_goods, drafts))
+
+    def _new_id(self) -> UUID:
+        return UUID(int=self._draw.getrandbits(128), version=4)
 
 
-def until_answered(ask: Callable[[], T]) -> T:
-    """What fails because the database is away, or goes away right now, is asked again: every request carries its ids."""
+def repeat_until_response(request: Callable[[], T]) -> T:
+    """Repeat the request while the database is unavailable. Every request carries its ids."""
     from django.db import InterfaceError, OperationalError, connection
 
     while True:
         try:
-            return ask()
+            return request()
         except (OperationalError, InterfaceError):
             connection.close()
             time.sleep(0.1)
@@ -298,21 +299,21 @@ def run(arguments: argparse.Namespace, folder: Path, cleanup: ExitStack) -> Resu
     database = postgresql(folder / "postgresql").start(cleanup)
     broker = redis_server(folder / "redis").start(cleanup)
     _set_up_django(folder, database, broker)
-    market = LoadGenerator(arguments.seed)
-    market.open()
+    load = LoadGenerator(arguments.seed)
+    load.create_products()
     result = Result(seed=arguments.seed, orders=arguments.orders)
     programs = Programs(folder / "log")
     cleanup.callback(programs.close)
-    saboteur = FaultInjector(arguments.seed, programs, database, broker)
+    injector = FaultInjector(arguments.seed, programs, database, broker)
     began = time.monotonic()
-    saboteur.start()
+    injector.start()
     try:
-        _trade(market, arguments, saboteur)
+        _place_orders(load, arguments, injector)
     finally:
-        saboteur.stop()
-    _heal(market, programs)
+        injector.stop()
+    _recover(load, programs)
     result.seconds = time.monotonic() - began
-    _judge(result, market, saboteur)
+    _evaluate(result, load, injector)
     return result
 
 
@@ -321,7 +322,7 @@ def _set_up_django(folder: Path, database: Server, broker: Server) -> None:
         "DATABASE_URL": database.url,
         "CELERY_BROKER_URL": broker.url,
         "ORDERFLOW_DATA_DIR": str(folder),
-        "ORDERFLOW_SECRET_KEY": "of no worth: nobody can log in",
+        "ORDERFLOW_SECRET_KEY": "not used: no web process runs",
         "ORDERFLOW_SWEEP_INTERVAL": "1",
         "ORDERFLOW_RETRY_COUNTDOWN": "0.5",
         "ORDERFLOW_LOG_LEVEL": "WARNING",
@@ -330,51 +331,53 @@ def _set_up_django(folder: Path, database: Server, broker: Server) -> None:
     import django
 
     django.setup()
-    logging.getLogger("orderflow").setLevel(
-        logging.ERROR
-    )  # that the broker is away is no news to a customer here
+    # Hides the warnings of this process about an unavailable broker.
+    logging.getLogger("orderflow").setLevel(logging.ERROR)
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
 
 
-def _trade(market: LoadGenerator, arguments: argparse.Namespace, saboteur: FaultInjector) -> None:
-    """So many orders a second; who was reserved up catches up."""
+def _place_orders(
+    load: LoadGenerator, arguments: argparse.Namespace, injector: FaultInjector
+) -> None:
+    """Place orders at the given rate; after an outage, place those that are due at once."""
     began = time.monotonic()
     shown = 0.0
-    while (placed := len(market.promised)) < arguments.orders:
-        if saboteur.error:
-            raise saboteur.error
+    while (placed := len(load.accepted)) < arguments.orders:
+        if injector.error:
+            raise injector.error
         due = min(int((time.monotonic() - began) * arguments.rate) + 1, arguments.orders)
         if due > placed:
-            market.order(min(due - placed, 50))
-        market.supply()
+            load.place(min(due - placed, 50))
+        load.receive()
         if time.monotonic() - shown > 1.0:
             shown = time.monotonic()
-            _show(began, market, saboteur)
+            _show(began, load, injector)
         time.sleep(0.1)
-    _show(began, market, saboteur)
+    _show(began, load, injector)
 
 
-def _heal(market: LoadGenerator, programs: Programs) -> None:
+def _recover(load: LoadGenerator, programs: Programs) -> None:
+    """Without further faults, wait until every order is closed."""
     from orderflow.messaging.queries import is_idle
 
-    deadline = time.monotonic() + LONGEST_HEALING
+    deadline = time.monotonic() + MAX_RECOVERY_SECONDS
     while time.monotonic() < deadline:
-        programs.keep_running()
-        market.supply(everything=True)
-        if until_answered(is_idle) and until_answered(_all_have_ended):
+        programs.restart_ended()
+        load.receive(everything=True)
+        if repeat_until_response(is_idle) and repeat_until_response(_all_closed):
             return
         time.sleep(0.2)
 
 
-def _all_have_ended() -> bool:
+def _all_closed() -> bool:
     from sales.models import OrderStatus
 
     return not OrderStatus.objects.exclude(status__in=["delivered", "cancelled"]).exists()
 
 
-def _judge(result: Result, market: LoadGenerator, saboteur: FaultInjector) -> None:
+def _evaluate(result: Result, load: LoadGenerator, injector: FaultInjector) -> None:
     from orderflow.messaging.messages import message_types
     from orderflow.messaging.models import StoredMessage
     from orderflow.messaging.subscriptions import consumers_of
@@ -382,104 +385,105 @@ def _judge(result: Result, market: LoadGenerator, saboteur: FaultInjector) -> No
     from sales.models import OrderStatus
     from stock.models import StockMovement
 
-    delivered = set(
-        OrderStatus.objects.filter(status="delivered").values_list("order_id", flat=True)
-    )
-    said = Counter(
-        StoredMessage.objects.filter(type="sales.SalesOrderDelivered").values_list(
-            "key", flat=True
-        )
-    )
-    shipped = Counter(
-        StockMovement.objects.filter(movement_type="shipped").values_list(
-            "source_document_id", "product_id"
-        )
-    )
-    twice = {order for order, times in said.items() if times > 1} | {
-        order for (order, _), times in shipped.items() if times > 1
-    }
+    rows = OrderStatus.objects.filter(status="delivered")
+    delivered = set(rows.values_list("order_id", flat=True))
+    events = StoredMessage.objects.filter(type="sales.SalesOrderDelivered")
+    published = Counter(events.values_list("key", flat=True))
+    shipments = StockMovement.objects.filter(movement_type="shipped")
+    shipped = Counter(shipments.values_list("source_document_id", "product_id"))
+    duplicates = {order_id for order_id, count in published.items() if count > 1}
+    duplicates |= {order_id for (order_id, _), count in shipped.items() if count > 1}
+    complete = delivered & published.keys() & {order_id for order_id, _ in shipped}
+    accepted = set(load.accepted)
     types = Counter(StoredMessage.objects.values_list("type", flat=True))
     result.delivered = len(delivered)
-    result.deliveries = sum(
+    result.messages = sum(
         count * len(consumers_of(message_types()[name])) for name, count in types.items()
     )
-    result.lost = len(
-        set(market.promised) - (delivered & said.keys() & {order for order, _ in shipped})
-    )
-    result.doubled = len(twice) + OrderStatus.objects.count() - len(set(market.promised))
-    result.faults = dict(saboteur.done)
-    result.audit = [
-        f"{check.claim}: {offender}" for check in audit() for offender in check.offenders
+    result.lost = len(accepted - complete)
+    result.duplicates = len(duplicates) + OrderStatus.objects.count() - len(accepted)
+    result.faults = dict(injector.injected)
+    result.violations = [
+        f"{check.invariant}: {violation}" for check in audit() for violation in check.violations
     ]
-    recoveries = sorted(_recoveries(saboteur.over))
+    recoveries = sorted(_recoveries(injector.ends))
     if len(recoveries) > 1:
         percentiles = quantiles(recoveries, n=100, method="inclusive")
         result.recovery_p50, result.recovery_p99 = percentiles[49], percentiles[98]
 
 
-def _recoveries(over: Sequence[datetime]) -> Iterator[float]:
-    """Seconds from the end of each fault to the next order that a worker delivers; orders come all the time."""
+def _recoveries(fault_ends: Sequence[datetime]) -> Iterator[float]:
+    """Yield the seconds from the end of each fault to the next order that a worker delivers.
+
+    Orders are placed all the time.
+    """
     from sales.models import OrderStatusChange
 
-    for moment in over:
-        moved = OrderStatusChange.objects.filter(
-            at__gte=moment, message_id__isnull=False, to_state__startswith="deliver"
-        )
-        first = moved.order_by("created_at").values_list("created_at", flat=True).first()
+    deliveries = OrderStatusChange.objects.filter(
+        message_id__isnull=False, to_status__startswith="deliver"
+    ).order_by("created_at")
+    for end in fault_ends:
+        rows = deliveries.filter(created_at__gte=end)
+        first = rows.values_list("created_at", flat=True).first()
         if first:
-            yield (first - moment).total_seconds()
+            yield (first - end).total_seconds()
 
 
-def _show(began: float, market: LoadGenerator, saboteur: FaultInjector) -> None:
-    line = f"{time.monotonic() - began:5.0f} s  {len(market.promised):,} orders placed, {sum(saboteur.done.values())} faults"
-    print(
-        f"\r{line}" if sys.stdout.isatty() else line,
-        end="" if sys.stdout.isatty() else "\n",
-        flush=True,
+def _show(began: float, load: LoadGenerator, injector: FaultInjector) -> None:
+    line = (
+        f"{time.monotonic() - began:5.0f} s  {len(load.accepted):,} orders placed, "
+        f"{sum(injector.injected.values())} faults"
     )
+    if sys.stdout.isatty():
+        print(f"\r{line}", end="", flush=True)
+    else:
+        print(line, flush=True)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="bin/chaos", description="Orders, and everything that can be done to them."
-    )
-    parser.add_argument(
-        "--orders", type=int, default=2000, help="how many are placed (default 2,000)"
-    )
-    parser.add_argument("--rate", type=float, default=25.0, help="how many a second (default 25)")
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=None,
-        help="the same seed draws the same faults (default: another each time)",
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the table there, under stable names"
-    )
-    arguments = parser.parse_args(words)
+    arguments = _parser().parse_args(words)
     if arguments.seed is None:
         arguments.seed = random.SystemRandom().randrange(10**6)
     print(
-        f"Seed {arguments.seed}: {arguments.orders:,} orders, {arguments.rate:g} a second.",
+        f"Seed {arguments.seed}: {arguments.orders:,} orders, {arguments.rate:g} per second.",
         flush=True,
     )
     with ExitStack() as cleanup:
-        cleanup.enter_context(sigterm_as_interrupt())  # its servers end with it
-        folder = Path(
-            cleanup.enter_context(
-                tempfile.TemporaryDirectory(prefix="orderflow-chaos-", ignore_cleanup_errors=True)
-            )
+        cleanup.enter_context(sigterm_as_interrupt())  # stops the servers, too
+        temporary = tempfile.TemporaryDirectory(
+            prefix="orderflow-chaos-", ignore_cleanup_errors=True
         )
-        folder.chmod(0o755)  # PostgreSQL's own user looks into it
+        folder = Path(cleanup.enter_context(temporary))
+        folder.chmod(0o755)  # PostgreSQL's own user reads it
         result = run(arguments, folder, cleanup)
         if not result.is_good():
             kept = Path(tempfile.mkdtemp(prefix="orderflow-chaos-log-")) / "log"
             shutil.copy(folder / "log", kept)
-            print(f"\nWhat workers and beat said: {kept}")
+            print(f"\nLog of the workers and beat: {kept}")
     print("\n" + "\n".join(f"{name:32} {value}" for name, value in result.rows()))
     if arguments.json:
         arguments.json.write_text(json.dumps(_as_json(result), indent=2) + "\n")
     return 0 if result.is_good() else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bin/chaos", description="Place orders while faults are injected."
+    )
+    parser.add_argument(
+        "--orders", type=int, default=2000, help="number of orders (default 2,000)"
+    )
+    parser.add_argument("--rate", type=float, default=25.0, help="orders per second (default 25)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=None,
+        help="the same seed injects the same faults (default: a random seed)",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the result to this file, as JSON"
+    )
+    return parser
 
 
 def _as_json(result: Result) -> dict[str, Any]:
@@ -489,5 +493,5 @@ def _as_json(result: Result) -> dict[str, Any]:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except KeyboardInterrupt:  # or SIGTERM
+    except KeyboardInterrupt:  # also SIGTERM
         sys.exit(130)

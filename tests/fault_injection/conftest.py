@@ -1,4 +1,4 @@
-"""Workers that die where they are told to, and beat, on the tests' database and broker."""
+"""Workers that crash at given points, and beat, on the test database and broker."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 
 from orderflow.operations.management import processes
-from tests.end_to_end.conftest import ProcessRunner
+from tests.end_to_end.conftest import ProcessRunner, process_runner
 
-__all__ = ["HASTE", "CrashingWorkers", "mortals", "process_runner"]
+__all__ = ["SHORT_INTERVALS", "CrashingWorkers", "crashing_workers", "process_runner"]
 
-MORTAL = [sys.executable, "-m", "tests.fault_injection.crashing_worker"]
-HASTE = {
+CRASHING_WORKER = [sys.executable, "-m", "tests.fault_injection.crashing_worker"]
+SHORT_INTERVALS = {
     "ORDERFLOW_SWEEP_INTERVAL": "0.2",
     "ORDERFLOW_RETRY_COUNTDOWN": "0.2",
     "DJANGO_SETTINGS_MODULE": "orderflow.settings",
@@ -20,23 +20,27 @@ HASTE = {
 
 
 class CrashingWorkers:
-    def __init__(self, process_runner: ProcessRunner, fates: Path) -> None:
-        self._workshop = process_runner
-        self._fates = fates
-        fates.mkdir()
+    """A worker that restarts after each crash. A scheduled crash is a file in a folder."""
+
+    def __init__(self, process_runner: ProcessRunner, crashes: Path) -> None:
+        self._process_runner = process_runner
+        self._crashes = crashes
+        crashes.mkdir()
 
     def schedule_crash(
-        self, order: UUID, consumer: str, message: str, point: str, whom: str
+        self, sales_order_id: UUID, consumer: str, message_type: str, point: str, victim: str
     ) -> None:
-        (self._fates / f"{order} {consumer} {message} {point} {whom}").touch()
+        name = f"{sales_order_id} {consumer} {message_type} {point} {victim}"
+        (self._crashes / name).touch()
 
     def start(self) -> None:
-        self._workshop.start(processes.beat(), MORTAL, FATES=str(self._fates), **HASTE)
+        env = {"CRASHES_DIR": str(self._crashes), **SHORT_INTERVALS}
+        self._process_runner.start(processes.beat(), CRASHING_WORKER, **env)
 
-    def still_to_die(self) -> list[str]:
-        return sorted(fate.name for fate in self._fates.iterdir())
+    def remaining(self) -> list[str]:
+        return sorted(crash.name for crash in self._crashes.iterdir())
 
 
 @pytest.fixture
-def mortals(process_runner: ProcessRunner, tmp_path: Path) -> CrashingWorkers:
-    return CrashingWorkers(process_runner, tmp_path / "fates")
+def crashing_workers(process_runner: ProcessRunner, tmp_path: Path) -> CrashingWorkers:
+    return CrashingWorkers(process_runner, tmp_path / "crashes")

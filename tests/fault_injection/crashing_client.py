@@ -1,4 +1,7 @@
-"""A process that places an order and is killed at the commit: `python -m tests.fault_injection.crashing_client before|after ORDER PRODUCT`."""
+"""A process that places an order and is killed at the commit.
+
+python -m tests.fault_injection.crashing_client before|after SALES_ORDER_ID PRODUCT_ID
+"""
 
 import os
 import signal
@@ -16,20 +19,20 @@ from orderflow.core.quantities import ProductQuantity  # noqa: E402
 from sales.services import SalesOrderDraft, place_orders  # noqa: E402
 
 
-def die_at_the_commit(when: str) -> None:
-    mortal: Any = connection
-    commit = mortal._commit
+def crash_at_commit(when: str) -> None:
+    patched: Any = connection
+    commit = patched._commit
 
-    def fatal_commit() -> None:
+    def crash() -> None:
         if when == "after":
             commit()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    mortal._commit = fatal_commit
+    patched._commit = crash
 
 
 if __name__ == "__main__":
-    when, order, product = sys.argv[1:]
-    lines = [ProductQuantity(product_id=UUID(product), quantity=1)]
-    die_at_the_commit(when)
-    place_orders([SalesOrderDraft(id=UUID(order), lines=lines)])
+    when, sales_order_id, product_id = sys.argv[1:]
+    lines = [ProductQuantity(product_id=UUID(product_id), quantity=1)]
+    crash_at_commit(when)
+    place_orders([SalesOrderDraft(id=UUID(sales_order_id), lines=lines)])

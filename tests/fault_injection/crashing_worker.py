@@ -1,11 +1,16 @@
-"""A worker that dies where it is told to: `python -m tests.fault_injection.crashing_worker`. What is killed is started again, at once.
+"""A worker that crashes at given points, and restarts at once.
 
-FATES names a folder. A file in it, "<sales order> <consumer> <message type> <point> <whom>", is a death to be died once: the
-first who comes there takes the file away, and is killed. With "poison" instead of a point the file stays, for everybody.
+python -m tests.fault_injection.crashing_worker
 
-    begun            the batch is begun, and nothing of it is done
-    before-commit    all of it is done, and not committed
-    after-commit     it is committed, and nobody has been woken
+CRASHES_DIR names a folder. A file in it schedules one crash, and is removed before the crash. Its
+name is "<sales order id> <consumer> <message type> <point> <victim>". The points:
+
+    begun            the batch has begun; no message is handled
+    before-commit    every message is handled; nothing is committed
+    after-commit     the batch is committed; no wake-up is sent
+    poison           as begun, but the file stays: the worker crashes each time
+
+The victim is "child", the process that handles the batch, or "worker", its whole process group.
 """
 
 import os
@@ -28,20 +33,18 @@ from orderflow.messaging.subscriptions import Handler, subscribe, subscriptions 
 from orderflow.operations.management.processes import worker  # noqa: E402
 from tests.fork_server import end_with_parent, load  # noqa: E402
 
-FATES = Path(os.environ["FATES"])
+CRASHES_DIR = Path(os.environ["CRASHES_DIR"])
 
 
 def main() -> None:
-    consuming.INITIAL_BACKOFF, consuming.MAX_BACKOFF = (
-        0.05,
-        0.2,
-    )  # many die here, and each is tried again
+    # Many workers crash here, and each message is handled again.
+    consuming.INITIAL_BACKOFF, consuming.MAX_BACKOFF = 0.05, 0.2
     for each in subscriptions():
         subscribe(
             each.consumer,
             to=each.to,
-            handle=_mortal(each.consumer, each.handle),
-            transactional=not each.outside,
+            handle=_crashing(each.consumer, each.handle),
+            transactional=each.transactional,
         )
     arguments = worker()[worker().index("worker") :]
     load()
@@ -57,56 +60,57 @@ def main() -> None:
         time.sleep(max(0.0, began + 0.1 - time.monotonic()))
 
 
-def _mortal(consumer: str, handle: Handler) -> Handler:
-    def handled(batch: Sequence[ReceivedMessage]) -> None:
-        fates = [
-            fate
-            for fate in FATES.iterdir()
-            if any(_is_meant(fate.name, consumer, each) for each in batch)
+def _crashing(consumer: str, handle: Handler) -> Handler:
+    def handle_and_crash(batch: Sequence[ReceivedMessage]) -> None:
+        crashes = [
+            crash
+            for crash in CRASHES_DIR.iterdir()
+            if any(_matches(crash.name, consumer, each) for each in batch)
         ]
-        _die_at("begun", fates)
-        _die_at("poison", fates)
-        transaction.on_commit(
-            lambda: _die_at("after-commit", fates)
-        )  # before the alarms, which the handler registers
+        _crash_at("begun", crashes)
+        _crash_at("poison", crashes)
+        # Registered before the wake-ups, which the handler registers.
+        transaction.on_commit(lambda: _crash_at("after-commit", crashes))
         handle(batch)
+        _call_before_commit(lambda: _crash_at("before-commit", crashes))
 
-        _before_the_commit(lambda: _die_at("before-commit", fates))
-
-    return handled
+    return handle_and_crash
 
 
-def _before_the_commit(die: Callable[[], None]) -> None:
-    """After the deliveries are deleted, too."""
+def _call_before_commit(crash: Callable[[], None]) -> None:
+    """Call `crash` after the queued messages are deleted, too."""
     delete = consuming._delete
 
-    def delete_and_die(handled: Sequence[QueuedMessage]) -> None:
+    def delete_and_crash(handled: Sequence[QueuedMessage]) -> None:
         consuming._delete = delete
         delete(handled)
-        die()
+        crash()
 
-    consuming._delete = delete_and_die
+    consuming._delete = delete_and_crash
 
 
-def _is_meant(fate: str, consumer: str, received: ReceivedMessage) -> bool:
-    sales_order, whom, what, *_ = fate.split()
-    return (whom, what) == (consumer, type_name(type(received.message))) and sales_order in str(
-        to_payload(received.message)
+def _matches(name: str, consumer: str, received: ReceivedMessage) -> bool:
+    sales_order_id, crash_consumer, message_type, *_ = name.split()
+    return (
+        crash_consumer == consumer
+        and message_type == type_name(type(received.message))
+        and sales_order_id in str(to_payload(received.message))
     )
 
 
-def _die_at(point: str, fates: Sequence[Path]) -> None:
-    for fate in fates:
-        *_, at, whom = fate.name.split()
-        if at == point and (at == "poison" or _is_taken_away(fate)):
-            os.killpg(0, signal.SIGKILL) if whom == "worker" else os.kill(
-                os.getpid(), signal.SIGKILL
-            )
+def _crash_at(point: str, crashes: Sequence[Path]) -> None:
+    for crash in crashes:
+        *_, crash_point, victim = crash.name.split()
+        if crash_point == point and (point == "poison" or _remove(crash)):
+            if victim == "worker":
+                os.killpg(0, signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _is_taken_away(fate: Path) -> bool:
+def _remove(crash: Path) -> bool:
+    """Return whether this process removed the file, and not another one before."""
     try:
-        fate.unlink()
+        crash.unlink()
     except FileNotFoundError:
         return False
     return True

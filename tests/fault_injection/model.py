@@ -1,8 +1,9 @@
-"""The rules alone, without Django, a database or time: every state that they can reach together, in every order of messages.
+"""A model of Orderflow without Django, database and time, to explore every reachable state.
 
-The process manager's `decide`, Stock's rule and Purchase's rules are the product's own; what carries them here is as small as it
-can be. A queue hands over what has the same key in the order of publication, and everything else in any order. Timers ring at
-any time, early or late.
+The rules are the product's own: `decide` of the process manager, Stock's allocation rule and
+Purchase's lifecycle. The model around them is as small as possible. Messages with the same key
+are handled in order of publication, all others in any order. A scheduled message can be due at
+any time.
 """
 
 from collections import Counter, deque
@@ -22,15 +23,17 @@ from purchase.contract import (
     PurchaseOrderClosedShort,
     WithdrawPurchaseOrder,
 )
-from purchase.lifecycle import Outstanding, PurchaseOrderAction, Status, receive
+from purchase.lifecycle import (
+    OPEN_STATUSES,
+    OrderedLine,
+    PurchaseOrderAction,
+    distribute_receipt,
+)
+from purchase.lifecycle import Status as PurchaseOrderStatus
 from purchase.lifecycle import decide as decide_purchase
 from sales.contract import SalesOrderCreated
 from sales.process_manager import (
-    AG,
-    AS,
-    CX,
-    DD,
-    DL,
+    CLOSED_STATUSES,
     Cancel,
     Change,
     Deliver,
@@ -38,6 +41,7 @@ from sales.process_manager import (
     Process,
     Retry,
     RetryReservation,
+    Status,
     WithdrawPolicy,
     decide,
 )
@@ -51,50 +55,54 @@ from stock.contract import (
 )
 
 CHAIR, DESK = PRODUCTS = (UUID(int=1), UUID(int=2))
-BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 CLOSING = (GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort)
-WAITING, ACCEPTED, SHIPPED, RELEASED = "waiting", "accepted", "shipped", "released"
+BACKORDERED, ACCEPTED, SHIPPED, RELEASED = "backordered", "accepted", "shipped", "released"
 
-Amounts = tuple[int, ...]  # by product, in the order of PRODUCTS
+Quantities = tuple[int, ...]  # by product, in the order of PRODUCTS
 Queue = tuple[tuple[UUID, tuple[Message, ...]], ...]  # by key, in the order of publication
+
+NOTHING: Quantities = (0,) * len(PRODUCTS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    wants: Amounts
+    quantities: Quantities
     automatic: bool = True
     priority: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What is ordered, what lies on the shelf, and how often what may happen that is not the straight way."""
+    """The orders and the stock at the start, and how often each disturbance may happen."""
 
     name: str
     orders: tuple[Order, ...]
-    shelf: Amounts = (0, 0)
+    on_hand: Quantities = NOTHING
     allow_partial: bool = False
-    withdraw_policy: WithdrawPolicy = WithdrawPolicy.CANCELLED
+    withdraw_policy: WithdrawPolicy = WithdrawPolicy.ON_CANCEL
     max_repurchases: int = 3
     partial_receipts: int = 0
     closed_short: int = 0
-    purchases_cancelled: int = 0
+    purchase_orders_cancelled: int = 0
     orders_cancelled: int = 0
     orders_changed: int = 0
-    found: int = 0  # one more chair than was thought
-    duplicates: int = 0  # a message is taken, and comes once more
+    adjustments: int = 0  # each adds one chair
+    duplicates: int = 0  # a message is handled, and published a second time
 
     def allowances(self) -> "Allowances":
         return Allowances(*(getattr(self, name) for name in Allowances._fields))
 
 
 class Allowances(NamedTuple):
+    """How often each disturbance may still happen."""
+
     partial_receipts: int
     closed_short: int
-    purchases_cancelled: int
+    purchase_orders_cancelled: int
     orders_cancelled: int
     orders_changed: int
-    found: int
+    adjustments: int
     duplicates: int
 
 
@@ -102,43 +110,46 @@ class Reservation(NamedTuple):
     status: str
     revision: int
     request_number: int
-    wanted: Amounts
-    reserved: Amounts
+    requested: Quantities
+    reserved: Quantities
 
     @property
-    def missing(self) -> Amounts:
-        return tuple(
-            wanted - reserved for wanted, reserved in zip(self.wanted, self.reserved, strict=True)
-        )
+    def shortage(self) -> Quantities:
+        pairs = zip(self.requested, self.reserved, strict=True)
+        return tuple(requested - reserved for requested, reserved in pairs)
 
 
 class PurchaseOrder(NamedTuple):
-    status: Status
+    status: PurchaseOrderStatus
     lines: tuple[PeggedQuantity, ...]
-    received: Amounts  # by line
+    received: Quantities  # by line
     receipts: int
 
 
-class World(NamedTuple):
+class State(NamedTuple):
     processes: tuple[Process, ...]
-    wishes: tuple[Amounts, ...]
+    order_lines: tuple[Quantities, ...]
     closed_by: tuple[frozenset[Message], ...]  # by order: what closed its purchase orders
-    on_hand: Amounts
+    on_hand: Quantities
     reservations: tuple[Reservation | None, ...]
-    purchases: tuple[tuple[UUID, PurchaseOrder], ...]
+    purchase_orders: tuple[tuple[UUID, PurchaseOrder], ...]
     to_sales: Queue
     to_stock: Queue
     to_purchase: Queue
-    timers: tuple[RetryReservation, ...]
-    allowed: Allowances
+    scheduled: tuple[RetryReservation, ...]
+    allowances: Allowances
 
 
 def _order_id(index: int) -> UUID:
     return UUID(int=100 + index)
 
 
-def _quantities(amounts: Amounts) -> tuple[ProductQuantity, ...]:
-    pairs = zip(PRODUCTS, amounts, strict=True)
+def _index(order_id: UUID) -> int:
+    return order_id.int - 100
+
+
+def _as_lines(quantities: Quantities) -> tuple[ProductQuantity, ...]:
+    pairs = zip(PRODUCTS, quantities, strict=True)
     return tuple(
         ProductQuantity(product_id=product, quantity=quantity)
         for product, quantity in pairs
@@ -146,613 +157,611 @@ def _quantities(amounts: Amounts) -> tuple[ProductQuantity, ...]:
     )
 
 
-def _amounts(lines: tuple[ProductQuantity, ...]) -> Amounts:
+def _as_quantities(lines: tuple[ProductQuantity, ...]) -> Quantities:
     by_product = {line.product_id: line.quantity for line in lines}
     return tuple(by_product.get(product, 0) for product in PRODUCTS)
 
 
-def has_handled(world: World, message: Message) -> bool:
-    """Has Stock handled it? It has, once it does not wait in Stock's queue any more."""
-    return all(message not in waiting for _, waiting in world.to_stock)
+def has_handled(state: State, message: Message) -> bool:
+    """Return whether Stock has handled the message: it is no longer in Stock's queue."""
+    return all(message not in queued for _, queued in state.to_stock)
 
 
-class Step:
-    """The world, being changed by one message or one act."""
+class Successor:
+    """A state that is being changed by one step."""
 
-    def __init__(self, scenario: Scenario, world: World) -> None:
+    def __init__(self, scenario: Scenario, state: State) -> None:
         self._scenario = scenario
-        self._before = world
-        self.processes = list(world.processes)
-        self.wishes = list(world.wishes)
-        self.closed_by_message_id = list(world.closed_by_message_id)
-        self.on_hand = list(world.on_hand)
-        self.reservations = list(world.reservations)
-        self.purchases = dict(world.purchases)
-        self.to_sales = {key: list(waiting) for key, waiting in world.to_sales}
-        self.to_stock = {key: list(waiting) for key, waiting in world.to_stock}
-        self.to_purchase = {key: list(waiting) for key, waiting in world.to_purchase}
-        self.timers = list(world.timers)
-        self.allowed = world.allowed
+        self._before = state
+        self.processes = list(state.processes)
+        self.order_lines = list(state.order_lines)
+        self.closed_by = list(state.closed_by)
+        self.on_hand = list(state.on_hand)
+        self.reservations = list(state.reservations)
+        self.purchase_orders = dict(state.purchase_orders)
+        self.to_sales = {key: list(queued) for key, queued in state.to_sales}
+        self.to_stock = {key: list(queued) for key, queued in state.to_stock}
+        self.to_purchase = {key: list(queued) for key, queued in state.to_purchase}
+        self.scheduled = list(state.scheduled)
+        self.allowances = state.allowances
 
-    def done(self) -> World:
-        return World(
+    def state(self) -> State:
+        return State(
             processes=tuple(self.processes),
-            wishes=tuple(self.wishes),
-            closed_by_message_id=tuple(self.closed_by_message_id),
+            order_lines=tuple(self.order_lines),
+            closed_by=tuple(self.closed_by),
             on_hand=tuple(self.on_hand),
             reservations=tuple(self.reservations),
-            purchases=tuple(sorted(self.purchases.items(), key=lambda item: item[0])),
+            purchase_orders=tuple(sorted(self.purchase_orders.items(), key=lambda item: item[0])),
             to_sales=_queue(self.to_sales),
             to_stock=_queue(self.to_stock),
             to_purchase=_queue(self.to_purchase),
-            timers=tuple(
-                sorted(self.timers, key=lambda timer: (timer.sales_order_id, timer.request_number))
+            scheduled=tuple(
+                sorted(
+                    self.scheduled, key=lambda retry: (retry.sales_order_id, retry.request_number)
+                )
             ),
-            allowed=self.allowed,
+            allowances=self.allowances,
         )
 
     def spend(self, allowance: str) -> None:
-        self.allowed = self.allowed._replace(**{allowance: getattr(self.allowed, allowance) - 1})
+        left = getattr(self.allowances, allowance) - 1
+        self.allowances = self.allowances._replace(**{allowance: left})
 
-    # -- Sales --------------------------------------------------------------------------------------------------------
+    # -- Sales -----------------------------------------------------------------------------------
 
     def advance(self, index: int, message: object) -> None:
+        """Apply a message or a user's decision to a sales order."""
         before = self.processes[index]
-        caught_up = all(
-            has_handled(self._before, each) for each in self.closed_by_message_id[index]
-        )
         facts = Facts(
             new_purchase_order_id=UUID(int=1000 * (index + 1) + before.request_number),
-            lines=_quantities(self.wishes[index]),
-            stock_has_caught_up=caught_up,
+            lines=_as_lines(self.order_lines[index]),
+            stock_has_caught_up=all(
+                has_handled(self._before, each) for each in self.closed_by[index]
+            ),
             allow_partial=self._scenario.allow_partial,
             retry_countdown=1.0,
-            retry_countdown_max=1.0,  # how long it waits makes no difference here
+            retry_countdown_max=1.0,  # the length of a countdown makes no difference in the model
             max_repurchases=self._scenario.max_repurchases,
             withdraw_policy=self._scenario.withdraw_policy,
         )
         decision = decide(before, message, facts)
         after = self.processes[index] = decision.process
-        if isinstance(message, CLOSING) and len(after.open_purchase_orders) < len(
-            before.open_purchase_orders
-        ):
-            self.closed_by_message_id[index] |= {message}
+        closed = len(after.open_purchase_orders) < len(before.open_purchase_orders)
+        if isinstance(message, CLOSING) and closed:
+            self.closed_by[index] |= {message}
         for each in decision.messages:
-            match each:
-                case RetryReservation():
-                    self.set_timer(each)
-                case MakeReservation():
-                    late = [
-                        closing
-                        for closing in self.closed_by_message_id[index]
-                        if closing in self.to_stock.get(closing.key, ())
-                    ]
-                    assert not late, "Sales asked before Stock had caught up"
-                    self._tell(self.to_stock, each)
-                case ReleaseReservation() | ShipReservation():
-                    self._tell(self.to_stock, each)
-                case CreatePurchaseOrder() | WithdrawPurchaseOrder():
-                    self._tell(self.to_purchase, each)
+            self._publish_of_sales(index, each)
 
-    def set_timer(self, timer: RetryReservation) -> None:
-        self.timers.append(timer)
+    def _publish_of_sales(self, index: int, message: Message) -> None:
+        match message:
+            case RetryReservation():
+                self.schedule(message)
+            case MakeReservation():
+                unhandled = [
+                    closing
+                    for closing in self.closed_by[index]
+                    if closing in self.to_stock.get(closing.key, ())
+                ]
+                assert not unhandled, "Sales requested a reservation before Stock had caught up"
+                self._publish(self.to_stock, message)
+            case ReleaseReservation() | ShipReservation():
+                self._publish(self.to_stock, message)
+            case CreatePurchaseOrder() | WithdrawPurchaseOrder():
+                self._publish(self.to_purchase, message)
 
-    def hear(self, message: Message) -> None:
-        """Sales hears from Stock or from Purchase."""
+    def schedule(self, retry: RetryReservation) -> None:
+        self.scheduled.append(retry)
+
+    def handle_in_sales(self, message: Message) -> None:
         match message:
             case ReservationAccepted() | ReservationRejected():
-                self.advance(message.reservation_id.int - 100, message)
+                self.advance(_index(message.reservation_id), message)
             case GoodsReceived() | PurchaseOrderCancelled() | PurchaseOrderClosedShort():
                 self.advance(message.purchase_order_id.int // 1000 - 1, message)
 
-    # -- Stock --------------------------------------------------------------------------------------------------------
+    # -- Stock -----------------------------------------------------------------------------------
 
-    def take(self, message: Message) -> None:
+    def handle_in_stock(self, message: Message) -> None:
         match message:
             case MakeReservation():
                 self.reserve(message)
             case ReleaseReservation():
-                self.release(message.reservation_id.int - 100)
+                self.release(_index(message.reservation_id))
             case ShipReservation():
-                self.ship(message.reservation_id.int - 100)
+                self.ship(_index(message.reservation_id))
             case GoodsReceived():
-                self.arrive(message)
-        self.closed_by_message_id = [
-            closings - {message} for closings in self.closed_by_message_id
-        ]  # handled: it need not be remembered
+                self.receive(message)
+        # A handled message has no further effect: forget it, so that equal states are equal.
+        self.closed_by = [closings - {message} for closings in self.closed_by]
 
     def reserve(self, request: MakeReservation) -> None:
-        index = request.reservation_id.int - 100
-        known = self.reservations[index]
-        wanted = _amounts(request.lines)
-        if known is None:
-            known = Reservation(
-                WAITING, request.revision, request.request_number, wanted, (0,) * len(PRODUCTS)
+        index = _index(request.reservation_id)
+        existing = self.reservations[index]
+        requested = _as_quantities(request.lines)
+        if existing is None:
+            self.reservations[index] = Reservation(
+                BACKORDERED, request.revision, request.request_number, requested, NOTHING
             )
-            available = {product: self._available(at) for at, product in enumerate(PRODUCTS)}
-            needs = {line.product_id: line.quantity for line in request.lines}
-            promise = initial_reservation(needs, available, allow_partial=request.allow_partial)
-            self.reservations[index] = known
-        elif known.status in (SHIPPED, RELEASED) or request.revision < known.revision:
+            reserved = initial_reservation(
+                {line.product_id: line.quantity for line in request.lines},
+                {product: self._available(at) for at, product in enumerate(PRODUCTS)},
+                allow_partial=request.allow_partial,
+            )
+        elif existing.status in (SHIPPED, RELEASED) or request.revision < existing.revision:
             return
         else:
-            if request.revision > known.revision:
-                self._want(index, request.revision, wanted)
-            promise = {product: self._share(index, at) for at, product in enumerate(PRODUCTS)}
+            if request.revision > existing.revision:
+                self._change(index, request.revision, requested)
+            reserved = {
+                product: self._allocation_for(index, at) for at, product in enumerate(PRODUCTS)
+            }
         self.reservations[index] = self._reservation(index)._replace(
             request_number=request.request_number
         )
         for at, product in enumerate(PRODUCTS):
-            self._hold(index, at, promise.get(product, 0))
+            self._reserve(index, at, reserved.get(product, 0))
         if not self._accept_if_fully_reserved(index):
-            known = self._reservation(index)
+            reservation = self._reservation(index)
             rejected = ReservationRejected(
                 reservation_id=_order_id(index),
-                revision=known.revision,
-                request_number=known.request_number,
-                missing=_quantities(known.missing),
+                revision=reservation.revision,
+                request_number=reservation.request_number,
+                shortages=_as_lines(reservation.shortage),
             )
-            self._tell(self.to_sales, rejected)
+            self._publish(self.to_sales, rejected)
 
     def release(self, index: int) -> None:
-        known = self.reservations[index]
-        nothing = (0,) * len(PRODUCTS)
-        if known is None:
-            self.reservations[index] = Reservation(RELEASED, 0, 0, nothing, nothing)
+        reservation = self.reservations[index]
+        if reservation is None:
+            self.reservations[index] = Reservation(RELEASED, 0, 0, NOTHING, NOTHING)
             return
-        assert known.status != SHIPPED, "a reservation was released that was shipped"
-        if known.status != RELEASED:
-            self.reservations[index] = known._replace(status=RELEASED, reserved=nothing)
-            for at, reserved in enumerate(known.reserved):
+        assert reservation.status != SHIPPED, "a shipped reservation was released"
+        if reservation.status != RELEASED:
+            self.reservations[index] = reservation._replace(status=RELEASED, reserved=NOTHING)
+            for at, reserved in enumerate(reservation.reserved):
                 if reserved:
-                    self._serve(at)
+                    self._allocate_available(at)
 
     def ship(self, index: int) -> None:
-        known = self._reservation(index)
-        if known.status == SHIPPED:
+        reservation = self._reservation(index)
+        if reservation.status == SHIPPED:
             return
-        assert known.status == ACCEPTED, "a reservation was shipped that Stock did not accept"
-        self.reservations[index] = known._replace(status=SHIPPED, reserved=(0,) * len(PRODUCTS))
-        for at, reserved in enumerate(known.reserved):
+        assert reservation.status == ACCEPTED, "a reservation was shipped that is not accepted"
+        self.reservations[index] = reservation._replace(status=SHIPPED, reserved=NOTHING)
+        for at, reserved in enumerate(reservation.reserved):
             self.on_hand[at] -= reserved
 
-    def arrive(self, receipt: GoodsReceived) -> None:
-        arrived: Counter[UUID] = Counter()
+    def receive(self, receipt: GoodsReceived) -> None:
+        received: Counter[UUID] = Counter()
         pegs: dict[UUID, Counter[UUID]] = {product: Counter() for product in PRODUCTS}
         for line in receipt.lines:
             assert line.pegged_to
-            arrived[line.product_id] += line.quantity
+            received[line.product_id] += line.quantity
             pegs[line.product_id][line.pegged_to] += line.quantity
         for at, product in enumerate(PRODUCTS):
-            if arrived[product]:
-                self.on_hand[at] += arrived[product]
-                self._serve(at, pegs[product])
+            if received[product]:
+                self.on_hand[at] += received[product]
+                self._allocate_available(at, pegs[product])
 
-    def find(self, at: int) -> None:
+    def adjust(self, at: int) -> None:
         self.on_hand[at] += 1
-        self._serve(at)
+        self._allocate_available(at)
 
-    def _want(self, index: int, revision: int, wanted: Amounts) -> None:
-        known = self._reservation(index)
-        reserved = tuple(min(pair) for pair in zip(known.reserved, wanted, strict=True))
+    def _change(self, index: int, revision: int, requested: Quantities) -> None:
+        before = self._reservation(index)
+        reserved = tuple(min(pair) for pair in zip(before.reserved, requested, strict=True))
         self.reservations[index] = Reservation(
-            WAITING, revision, known.request_number, wanted, reserved
+            BACKORDERED, revision, before.request_number, requested, reserved
         )
-        for at, (before, after) in enumerate(zip(known.reserved, reserved, strict=True)):
-            if after < before:
-                self._serve(at)
+        for at, (earlier, now) in enumerate(zip(before.reserved, reserved, strict=True)):
+            if now < earlier:
+                self._allocate_available(at)
 
-    def _serve(self, at: int, pegs: Mapping[UUID, int] | None = None) -> None:
-        waits = self._waits(at)
+    def _allocate_available(self, at: int, pegs: Mapping[UUID, int] | None = None) -> None:
+        backorders = self._backorders(at)
         available = self._available(at)
-        grants = allocate(available, waits, pegs)
+        allocated = allocate(available, backorders, pegs)
         for order_id, pegged in (pegs or {}).items():
-            if order_id in waits:
-                due = min(pegged, waits[order_id].missing, available)
-                assert grants.get(order_id, 0) >= due, (
-                    "what was bought for one who waits went to somebody else"
+            if order_id in backorders:
+                due = min(pegged, backorders[order_id].shortage, available)
+                assert allocated.get(order_id, 0) >= due, (
+                    "goods pegged to a backorder were allocated to another order"
                 )
-        for order_id, quantity in grants.items():
-            self._hold(order_id.int - 100, at, quantity)
-            self._accept_if_fully_reserved(order_id.int - 100)
+        for order_id, quantity in allocated.items():
+            self._reserve(_index(order_id), at, quantity)
+            self._accept_if_fully_reserved(_index(order_id))
 
-    def _share(self, index: int, at: int) -> int:
-        mine = {
-            order_id: wait
-            for order_id, wait in self._waits(at).items()
-            if order_id == _order_id(index)
-        }
-        return allocate(self._available(at), mine).get(_order_id(index), 0)
+    def _allocation_for(self, index: int, at: int) -> int:
+        order_id = _order_id(index)
+        mine = {key: each for key, each in self._backorders(at).items() if key == order_id}
+        return allocate(self._available(at), mine).get(order_id, 0)
 
-    def _waits(self, at: int) -> dict[UUID, Backorder]:
+    def _backorders(self, at: int) -> dict[UUID, Backorder]:
         return {
             _order_id(index): Backorder(
-                missing=known.missing[at],
+                shortage=reservation.shortage[at],
                 priority=self._scenario.orders[index].priority,
                 placed_at=self.processes[index].placed_at,
             )
-            for index, known in enumerate(self.reservations)
-            if known and known.status == WAITING and known.missing[at]
+            for index, reservation in enumerate(self.reservations)
+            if reservation and reservation.status == BACKORDERED and reservation.shortage[at]
         }
 
-    def _hold(self, index: int, at: int, quantity: int) -> None:
-        known = self._reservation(index)
-        reserved = list(known.reserved)
+    def _reserve(self, index: int, at: int, quantity: int) -> None:
+        reservation = self._reservation(index)
+        reserved = list(reservation.reserved)
         reserved[at] += quantity
-        self.reservations[index] = known._replace(reserved=tuple(reserved))
+        self.reservations[index] = reservation._replace(reserved=tuple(reserved))
 
     def _accept_if_fully_reserved(self, index: int) -> bool:
-        known = self._reservation(index)
-        if any(known.missing):
+        reservation = self._reservation(index)
+        if any(reservation.shortage):
             return False
-        self.reservations[index] = known._replace(status=ACCEPTED)
-        answer = ReservationAccepted(
+        self.reservations[index] = reservation._replace(status=ACCEPTED)
+        accepted = ReservationAccepted(
             reservation_id=_order_id(index),
-            revision=known.revision,
-            request_number=known.request_number,
+            revision=reservation.revision,
+            request_number=reservation.request_number,
         )
-        self._tell(self.to_sales, answer)
+        self._publish(self.to_sales, accepted)
         return True
 
     def _reservation(self, index: int) -> Reservation:
-        known = self.reservations[index]
-        assert known, "Stock was told of a reservation that it does not know"
-        return known
+        reservation = self.reservations[index]
+        assert reservation, "a message to Stock names an unknown reservation"
+        return reservation
 
     def _available(self, at: int) -> int:
-        return self.on_hand[at] - sum(known.reserved[at] for known in self.reservations if known)
+        return self.on_hand[at] - sum(each.reserved[at] for each in self.reservations if each)
 
-    # -- Purchase -----------------------------------------------------------------------------------------------------
+    # -- Purchase --------------------------------------------------------------------------------
 
-    def order(self, command: Message) -> None:
+    def handle_in_purchase(self, command: Message) -> None:
         match command:
             case CreatePurchaseOrder():
-                if command.purchase_order_id not in self.purchases:
-                    order = PurchaseOrder(Status.OPEN, command.lines, (0,) * len(command.lines), 0)
-                    self.purchases[command.purchase_order_id] = order
+                if command.purchase_order_id not in self.purchase_orders:
+                    self.purchase_orders[command.purchase_order_id] = PurchaseOrder(
+                        PurchaseOrderStatus.OPEN, command.lines, (0,) * len(command.lines), 0
+                    )
             case WithdrawPurchaseOrder():
-                known = self.purchases.get(
-                    command.purchase_order_id, PurchaseOrder(Status.OPEN, (), (), 0)
-                )
-                self.purchases[command.purchase_order_id] = known
-                self.end(
+                unknown = PurchaseOrder(PurchaseOrderStatus.OPEN, (), (), 0)
+                self.purchase_orders.setdefault(command.purchase_order_id, unknown)
+                self.close_purchase_order(
                     command.purchase_order_id, PurchaseOrderAction.WITHDRAW, PurchaseOrderCancelled
                 )
 
-    def end(self, order_id: UUID, act: PurchaseOrderAction, told: Callable[..., Message]) -> None:
-        known = self.purchases[order_id]
-        after = decide_purchase(known.status, act, reference="")
-        if after != known.status:
-            self.purchases[order_id] = known._replace(status=after)
-            self._tell_both(told(purchase_order_id=order_id, number=known.receipts + 1))
+    def close_purchase_order(
+        self, order_id: UUID, action: PurchaseOrderAction, event: Callable[..., Message]
+    ) -> None:
+        order = self.purchase_orders[order_id]
+        after = decide_purchase(order.status, action, reference="")
+        if after != order.status:
+            self.purchase_orders[order_id] = order._replace(status=after)
+            self._publish_event(
+                event(purchase_order_id=order_id, sequence_number=order.receipts + 1)
+            )
 
-    def receive(self, order_id: UUID, arrived: Mapping[UUID, int] | None) -> None:
-        known = self.purchases[order_id]
+    def receive_goods(self, order_id: UUID, quantities: Mapping[UUID, int] | None) -> None:
+        order = self.purchase_orders[order_id]
         lines = [
-            Outstanding(
+            OrderedLine(
                 product_id=line.product_id, sku="", quantity=line.quantity, received=received
             )
-            for line, received in zip(known.lines, known.received, strict=True)
+            for line, received in zip(order.lines, order.received, strict=True)
         ]
-        status, shares = receive(known.status, lines, arrived, reference="")
-        received = tuple(
-            before + share for before, share in zip(known.received, shares, strict=True)
-        )
-        self.purchases[order_id] = known._replace(
-            status=status, received=received, receipts=known.receipts + 1
-        )
-        came = tuple(
-            replace(line, quantity=share)
-            for line, share in zip(known.lines, shares, strict=True)
-            if share
+        status, shares = distribute_receipt(order.status, lines, quantities, reference="")
+        self.purchase_orders[order_id] = order._replace(
+            status=status,
+            received=tuple(map(sum, zip(order.received, shares, strict=True))),
+            receipts=order.receipts + 1,
         )
         goods = GoodsReceived(
             purchase_order_id=order_id,
-            receipt_id=UUID(int=order_id.int * 100 + known.receipts),
-            lines=came,
-            complete=status == Status.RECEIVED,
-            number=known.receipts + 1,
+            receipt_id=UUID(int=order_id.int * 100 + order.receipts),
+            lines=tuple(
+                replace(line, quantity=share)
+                for line, share in zip(order.lines, shares, strict=True)
+                if share
+            ),
+            final=status == PurchaseOrderStatus.RECEIVED,
+            sequence_number=order.receipts + 1,
         )
-        self._tell_both(goods)
+        self._publish_event(goods)
 
-    # -- messages -----------------------------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------------
 
-    def _tell(self, queue: dict[UUID, list[Message]], message: Message) -> None:
+    def _publish(self, queue: dict[UUID, list[Message]], message: Message) -> None:
         queue.setdefault(message.key, []).append(message)
 
-    def _tell_both(self, message: Message) -> None:
-        self._tell(self.to_sales, message)
-        self._tell(self.to_stock, message)
+    def _publish_event(self, message: Message) -> None:
+        self._publish(self.to_sales, message)
+        self._publish(self.to_stock, message)
 
 
-def _queue(waiting: Mapping[UUID, list[Message]]) -> Queue:
-    return tuple(sorted((key, tuple(messages)) for key, messages in waiting.items() if messages))
+def _queue(queued: Mapping[UUID, list[Message]]) -> Queue:
+    return tuple(sorted((key, tuple(messages)) for key, messages in queued.items() if messages))
 
 
-# -- what can happen next -------------------------------------------------------------------------------------------------
+# -- possible steps ------------------------------------------------------------------------------
 
-Doing = Callable[[Step], None]
+Effect = Callable[[Successor], None]
 
 
-class Possible(NamedTuple):
-    """`needs`: what it uses up of what is allowed. None: it is bound to happen, once nothing else does."""
+class Step(NamedTuple):
+    """`allowance`: what the step uses up. None: the step is certain to happen at some time."""
 
     name: str
-    does: Doing
-    needs: str | None = None
+    apply: Effect
+    allowance: str | None = None
 
 
-def possible(world: World) -> Iterator[Possible]:
-    yield from _messages(world)
-    yield from _people(world)
-    yield from _suppliers(world)
-    if world.allowed.found:
-        yield Possible("a chair is found", lambda step: step.find(0), "found")
+def possible_steps(state: State) -> Iterator[Step]:
+    yield from _steps_of_messages(state)
+    yield from _steps_of_users(state)
+    yield from _steps_of_suppliers(state)
+    if state.allowances.adjustments:
+        yield Step("add a chair to stock", lambda successor: successor.adjust(0), "adjustments")
 
 
-def _messages(world: World) -> Iterator[Possible]:
-    for name, take in (
-        ("to_sales", Step.hear),
-        ("to_stock", Step.take),
-        ("to_purchase", Step.order),
+def _steps_of_messages(state: State) -> Iterator[Step]:
+    for name, handle in (
+        ("to_sales", Successor.handle_in_sales),
+        ("to_stock", Successor.handle_in_stock),
+        ("to_purchase", Successor.handle_in_purchase),
     ):
-        queue: Queue = getattr(world, name)
+        queue: Queue = getattr(state, name)
         for key, (first, *_) in queue:
-
-            def hand_over(
-                step: Step,
-                name: str = name,
-                key: UUID = key,
-                take: Callable[[Step, Message], None] = take,
-            ) -> None:
-                take(step, getattr(step, name)[key].pop(0))
-
-            def hand_over_a_copy(
-                step: Step, first: Message = first, take: Callable[[Step, Message], None] = take
-            ) -> None:
-                take(step, first)
-
-            yield Possible(f"{type(first).__name__} {key.int} {name}", hand_over)
-            if world.allowed.duplicates and _may_come_twice(first, name):
-                yield Possible(
-                    f"{type(first).__name__} {key.int} {name}, and once more",
-                    hand_over_a_copy,
-                    "duplicates",
-                )
-    for timer in world.timers:
-        index = timer.sales_order_id.int - 100
-
-        def ring(step: Step, timer: RetryReservation = timer, index: int = index) -> None:
-            step.timers.remove(timer)
-            step.advance(index, timer)
-
-        yield Possible(f"the timer {index} rings", ring)
+            text = f"{type(first).__name__} {key.int} {name}"
+            yield Step(text, _handle_next(name, key, handle))
+            if state.allowances.duplicates and _may_be_duplicated(first, name):
+                yield Step(f"{text}, duplicate", _handle_copy(first, handle), "duplicates")
+    for retry in state.scheduled:
+        yield Step(f"retry of order {_index(retry.sales_order_id)} is due", _retry(retry))
 
 
-def _may_come_twice(message: Message, to: str) -> bool:
-    """The kernel hands nothing over twice; these may even be said twice."""
+def _handle_next(name: str, key: UUID, handle: Callable[[Successor, Message], None]) -> Effect:
+    return lambda successor: handle(successor, getattr(successor, name)[key].pop(0))
+
+
+def _handle_copy(message: Message, handle: Callable[[Successor, Message], None]) -> Effect:
+    return lambda successor: handle(successor, message)
+
+
+def _retry(retry: RetryReservation) -> Effect:
+    def apply(successor: Successor) -> None:
+        successor.scheduled.remove(retry)
+        successor.advance(_index(retry.sales_order_id), retry)
+
+    return apply
+
+
+def _may_be_duplicated(message: Message, to: str) -> bool:
+    """Return whether the message may be published twice. The kernel handles each only once."""
     if to == "to_stock":
         return isinstance(message, ReleaseReservation | ShipReservation)
     return to == "to_purchase" or not isinstance(message, ReservationRejected)
 
 
-def _people(world: World) -> Iterator[Possible]:
-    for index, process in enumerate(world.processes):
-        if process.state == DL:
-            yield Possible(f"deliver {index}", _decided(index, Deliver(reference="")))
-        if process.state == AS and process.needs_attention:
-            yield Possible(f"try {index} again", _decided(index, Retry(reference="")))
-        if process.state in (AS, AG, DL):
-            if world.allowed.orders_cancelled:
-                yield Possible(
-                    f"cancel {index}", _decided(index, Cancel(reference="")), "orders_cancelled"
-                )
-            if world.allowed.orders_changed:
-                yield Possible(f"change {index}", _changed(index), "orders_changed")
+def _steps_of_users(state: State) -> Iterator[Step]:
+    for index, process in enumerate(state.processes):
+        if process.status == Status.DELIVERABLE:
+            yield Step(f"deliver order {index}", _decide(index, Deliver(reference="")))
+        if process.status == Status.AWAITING_STOCK_RESERVATION and process.needs_attention:
+            yield Step(f"retry order {index}", _decide(index, Retry(reference="")))
+        if process.status not in CLOSED_STATUSES:
+            if state.allowances.orders_cancelled:
+                cancel = _decide(index, Cancel(reference=""))
+                yield Step(f"cancel order {index}", cancel, "orders_cancelled")
+            if state.allowances.orders_changed:
+                yield Step(f"change order {index}", _change_lines(index), "orders_changed")
 
 
-def _decided(index: int, what: object) -> Doing:
-    return lambda step: step.advance(index, what)
+def _decide(index: int, decision: object) -> Effect:
+    return lambda successor: successor.advance(index, decision)
 
 
-def _changed(index: int) -> Doing:
-    def change(step: Step) -> None:
-        chairs, desks = step.wishes[index]
-        step.wishes[index] = (desks, chairs + 1)
-        step.advance(index, Change(reference="", lines=_quantities(step.wishes[index])))
+def _change_lines(index: int) -> Effect:
+    def apply(successor: Successor) -> None:
+        chairs, desks = successor.order_lines[index]
+        changed = successor.order_lines[index] = (desks, chairs + 1)
+        successor.advance(index, Change(reference="", lines=_as_lines(changed)))
 
-    return change
+    return apply
 
 
-def _suppliers(world: World) -> Iterator[Possible]:
-    for order_id, order in world.purchases:
-        if order.status not in (Status.OPEN, Status.PARTIALLY_RECEIVED):
+def _steps_of_suppliers(state: State) -> Iterator[Step]:
+    for order_id, order in state.purchase_orders:
+        if order.status not in OPEN_STATUSES:
             continue
-        yield Possible(f"receive {order_id.int}", lambda step, it=order_id: step.receive(it, None))  # type: ignore[misc]
-        if world.allowed.partial_receipts:
+        number = order_id.int
+        yield Step(f"receive purchase order {number}", _receive(order_id, None))
+        if state.allowances.partial_receipts:
             for line, received in zip(order.lines, order.received, strict=True):
                 if received < line.quantity:
-                    part = {line.product_id: 1}
-                    yield Possible(
-                        f"receive one of {order_id.int}",
-                        lambda step, it=order_id, part=part: step.receive(it, part),  # type: ignore[misc]
-                        "partial_receipts",
+                    partial = _receive(order_id, {line.product_id: 1})
+                    yield Step(
+                        f"receive 1 of purchase order {number}", partial, "partial_receipts"
                     )
-        if world.allowed.closed_short and order.status == Status.PARTIALLY_RECEIVED:
-            yield Possible(
-                f"close {order_id.int} short",
-                _ended(order_id, PurchaseOrderAction.CLOSE_SHORT),
-                "closed_short",
+        if state.allowances.closed_short and order.status != PurchaseOrderStatus.OPEN:
+            close_short = _close(
+                order_id, PurchaseOrderAction.CLOSE_SHORT, PurchaseOrderClosedShort
             )
-        if world.allowed.purchases_cancelled and order.status == Status.OPEN:
-            yield Possible(
-                f"cancel purchase order {order_id.int}",
-                _ended(order_id, PurchaseOrderAction.CANCEL),
-                "purchases_cancelled",
-            )
+            yield Step(f"close purchase order {number} short", close_short, "closed_short")
+        if state.allowances.purchase_orders_cancelled and order.status == PurchaseOrderStatus.OPEN:
+            cancel = _close(order_id, PurchaseOrderAction.CANCEL, PurchaseOrderCancelled)
+            yield Step(f"cancel purchase order {number}", cancel, "purchase_orders_cancelled")
 
 
-def _ended(order_id: UUID, act: PurchaseOrderAction) -> Doing:
-    told = (
-        PurchaseOrderClosedShort
-        if act == PurchaseOrderAction.CLOSE_SHORT
-        else PurchaseOrderCancelled
-    )
-    return lambda step: step.end(order_id, act, told)
+def _receive(order_id: UUID, quantities: Mapping[UUID, int] | None) -> Effect:
+    return lambda successor: successor.receive_goods(order_id, quantities)
 
 
-# -- exploring ------------------------------------------------------------------------------------------------------------
+def _close(order_id: UUID, action: PurchaseOrderAction, event: Callable[..., Message]) -> Effect:
+    return lambda successor: successor.close_purchase_order(order_id, action, event)
+
+
+# -- exploration ---------------------------------------------------------------------------------
 
 
 @dataclass
-class Explored:
+class Exploration:
+    """Every reachable state of a scenario.
+
+    `origins`: by state, the state before it and the step. `certain_predecessors`: by state,
+    the states from which a step that is certain to happen leads to it.
+    """
+
     scenario: Scenario
-    worlds: list[World] = field(default_factory=list)
-    came_from: list[tuple[int, str]] = field(default_factory=list)
-    bound: list[list[int]] = field(
-        default_factory=list
-    )  # by world: from which ones it is bound to be reached
+    states: list[State] = field(default_factory=list)
+    origins: list[tuple[int, str]] = field(default_factory=list)
+    certain_predecessors: list[list[int]] = field(default_factory=list)
     transitions: int = 0
 
-    def story(self, index: int) -> str:
-        told: list[str] = []
+    def trace(self, index: int) -> str:
+        steps: list[str] = []
         while index:
-            index, name = self.came_from[index]
-            told.append(name)
-        return "; ".join(reversed(told))
+            index, name = self.origins[index]
+            steps.append(name)
+        return "; ".join(reversed(steps))
 
 
-class Broken(AssertionError):
+class InvariantViolated(AssertionError):
     @classmethod
-    def of(cls, scenario: Scenario, what: object, story: str) -> Self:
-        return cls(f"{scenario.name}: {what}. It happens so: {story}")
+    def after(cls, scenario: Scenario, violation: object, trace: str) -> Self:
+        return cls(f"{scenario.name}: {violation}. Steps: {trace}")
 
 
-def explore(scenario: Scenario) -> Explored:
-    """Breadth first, so that the story of what breaks is a shortest one. Raises `Broken`."""
-    explored = Explored(scenario)
-    numbers: dict[World, int] = {}
+def explore(scenario: Scenario) -> Exploration:
+    """Explore breadth first, so that the steps to a violation are a shortest path.
 
-    def number(world: World, came_from: int, name: str) -> int:
-        known = numbers.setdefault(world, len(numbers))
-        if known == len(explored.worlds):
-            explored.worlds.append(world)
-            explored.came_from.append((came_from, name))
-            explored.bound.append([])
-            if off := list(what_is_off(world)):
-                raise Broken.of(scenario, "; ".join(off), explored.story(known))
-        return known
+    Raises: `InvariantViolated`.
+    """
+    exploration = Exploration(scenario)
+    numbers: dict[State, int] = {}
 
-    number(_beginning(scenario), 0, "")
+    def number(state: State, predecessor: int, step: str) -> int:
+        index = numbers.setdefault(state, len(numbers))
+        if index == len(exploration.states):
+            exploration.states.append(state)
+            exploration.origins.append((predecessor, step))
+            exploration.certain_predecessors.append([])
+            if found := list(violations(state)):
+                raise InvariantViolated.after(scenario, "; ".join(found), exploration.trace(index))
+        return index
+
+    number(_initial_state(scenario), 0, "")
     at = 0
-    while at < len(explored.worlds):
-        for event in possible(explored.worlds[at]):
+    while at < len(exploration.states):
+        for step in possible_steps(exploration.states[at]):
             try:
-                world = _after(event, scenario, explored.worlds[at])
-            except (AssertionError, UnexpectedMessage) as broken:
-                raise Broken.of(
-                    scenario, broken, f"{explored.story(at)}; {event.name}"
-                ) from broken
-            reached = number(world, at, event.name)
-            explored.transitions += 1
-            if event.needs is None:
-                explored.bound[reached].append(at)
+                state = _apply(step, scenario, exploration.states[at])
+            except (AssertionError, UnexpectedMessage) as error:
+                trace = f"{exploration.trace(at)}; {step.name}"
+                raise InvariantViolated.after(scenario, error, trace) from error
+            reached = number(state, at, step.name)
+            exploration.transitions += 1
+            if step.allowance is None:
+                exploration.certain_predecessors[reached].append(at)
         at += 1
-    _every_world_reaches_an_end(explored)
-    return explored
+    _assert_every_state_reaches_an_end(exploration)
+    return exploration
 
 
-def _after(event: Possible, scenario: Scenario, world: World) -> World:
-    step = Step(scenario, world)
-    event.does(step)
-    if event.needs:
-        step.spend(event.needs)
-    return step.done()
+def _apply(step: Step, scenario: Scenario, state: State) -> State:
+    successor = Successor(scenario, state)
+    step.apply(successor)
+    if step.allowance:
+        successor.spend(step.allowance)
+    return successor.state()
 
 
-def _beginning(scenario: Scenario) -> World:
-    nobody = tuple(
-        Process(
-            sales_order_id=_order_id(index),
-            automatic=order.automatic,
-            priority=order.priority,
-            placed_at=BEGINNING + timedelta(hours=index),
-        )
-        for index, order in enumerate(scenario.orders)
-    )
+def _initial_state(scenario: Scenario) -> State:
     count = len(scenario.orders)
-    wishes = tuple(order.wants for order in scenario.orders)
-    empty = World(
-        nobody,
-        wishes,
-        (frozenset(),) * count,
-        scenario.shelf,
-        (None,) * count,
-        (),
-        (),
-        (),
-        (),
-        (),
-        scenario.allowances(),
+    before = State(
+        processes=tuple(
+            Process(
+                sales_order_id=_order_id(index),
+                automatic=order.automatic,
+                priority=order.priority,
+                placed_at=START + timedelta(hours=index),
+            )
+            for index, order in enumerate(scenario.orders)
+        ),
+        order_lines=tuple(order.quantities for order in scenario.orders),
+        closed_by=(frozenset(),) * count,
+        on_hand=scenario.on_hand,
+        reservations=(None,) * count,
+        purchase_orders=(),
+        to_sales=(),
+        to_stock=(),
+        to_purchase=(),
+        scheduled=(),
+        allowances=scenario.allowances(),
     )
-    step = Step(scenario, empty)
-    for index, process in enumerate(nobody):
-        lines = _quantities(wishes[index])
-        step.advance(
-            index,
-            SalesOrderCreated(sales_order_id=process.sales_order_id, reference="", lines=lines),
+    successor = Successor(scenario, before)
+    for index, order in enumerate(scenario.orders):
+        created = SalesOrderCreated(
+            sales_order_id=_order_id(index), reference="", lines=_as_lines(order.quantities)
         )
-    return step.done()
+        successor.advance(index, created)
+    return successor.state()
 
 
-def what_is_off(world: World) -> Iterator[str]:
-    yield from _off_in_stock(world)
-    for index, process in enumerate(world.processes):
-        known = world.reservations[index]
-        if process.state == DD and (known is None or known.status not in (ACCEPTED, SHIPPED)):
-            yield f"order {index} is delivered, and Stock knows nothing of it"
-        if process.state == AG and not process.open_purchase_orders:
-            yield f"order {index} awaits goods that nobody has ordered"
-        wanted = Counter(dict(zip(PRODUCTS, world.wishes[index], strict=True)))
-        if process.revision == 1 and process.on_order() - wanted:
-            yield f"more is on order for order {index} than it wants"
-
-
-def _off_in_stock(world: World) -> Iterator[str]:
-    for at, on_hand in enumerate(world.on_hand):
-        available = on_hand - sum(known.reserved[at] for known in world.reservations if known)
-        if available < 0:
-            yield f"more of product {at} is reserved than there is"
-        for index, known in enumerate(world.reservations):
-            if known and known.status == WAITING and 0 < known.missing[at] <= available:
-                yield f"order {index} waits for what is there"
-    for index, known in enumerate(world.reservations):
-        if (
-            known
-            and (known.status == WAITING) != any(known.missing)
-            and known.status in (WAITING, ACCEPTED)
+def violations(state: State) -> Iterator[str]:
+    yield from _violations_in_stock(state)
+    for index, process in enumerate(state.processes):
+        reservation = state.reservations[index]
+        if process.status == Status.DELIVERED and (
+            reservation is None or reservation.status not in (ACCEPTED, SHIPPED)
         ):
-            yield f"the reservation of order {index} is {known.status}, and lacks {known.missing}"
+            yield f"order {index} is delivered without an accepted reservation"
+        if process.status == Status.AWAITING_GOODS_RECEIVED and not process.open_purchase_orders:
+            yield f"order {index} awaits goods without an open purchase order"
+        ordered = Counter(dict(zip(PRODUCTS, state.order_lines[index], strict=True)))
+        if process.revision == 1 and process.on_order() - ordered:
+            yield f"more is on order for order {index} than its lines"
 
 
-def _is_an_end(world: World) -> bool:
-    ended = all(process.state in (DD, CX) for process in world.processes)
-    return ended and not (world.to_sales or world.to_stock or world.to_purchase or world.timers)
+def _violations_in_stock(state: State) -> Iterator[str]:
+    for at, on_hand in enumerate(state.on_hand):
+        available = on_hand - sum(each.reserved[at] for each in state.reservations if each)
+        if available < 0:
+            yield f"more of product {at} is reserved than is on hand"
+        for index, each in enumerate(state.reservations):
+            if each and each.status == BACKORDERED and 0 < each.shortage[at] <= available:
+                yield f"order {index} is backordered although its shortage is available"
+    for index, each in enumerate(state.reservations):
+        if (
+            each
+            and each.status in (BACKORDERED, ACCEPTED)
+            and (each.status == BACKORDERED) != any(each.shortage)
+        ):
+            yield f"reservation {index} is {each.status} and its shortage is {each.shortage}"
 
 
-def _every_world_reaches_an_end(explored: Explored) -> None:
-    """By what is bound to happen: messages are handed over, timers ring, goods arrive, and people do what is asked of them."""
-    reaches = {index for index, world in enumerate(explored.worlds) if _is_an_end(world)}
-    open_ended = deque(reaches)
-    while open_ended:
-        for before in explored.bound[open_ended.popleft()]:
-            if before not in reaches:
-                reaches.add(before)
-                open_ended.append(before)
-    for index in range(len(explored.worlds)):
-        if index not in reaches:
-            raise Broken.of(
-                explored.scenario,
-                "from here on an order can only wait for ever",
-                explored.story(index),
+def _is_an_end(state: State) -> bool:
+    closed = all(process.status in CLOSED_STATUSES for process in state.processes)
+    return closed and not (
+        state.to_sales or state.to_stock or state.to_purchase or state.scheduled
+    )
+
+
+def _assert_every_state_reaches_an_end(exploration: Exploration) -> None:
+    """Follow the certain steps back from the ends: they must lead to every state.
+
+    Certain steps: messages are handled, retries are due, goods are received, and users decide
+    about orders that are deliverable or need attention.
+    """
+    reaching = {index for index, state in enumerate(exploration.states) if _is_an_end(state)}
+    pending = deque(reaching)
+    while pending:
+        for before in exploration.certain_predecessors[pending.popleft()]:
+            if before not in reaching:
+                reaching.add(before)
+                pending.append(before)
+    for index in range(len(exploration.states)):
+        if index not in reaching:
+            raise InvariantViolated.after(
+                exploration.scenario, "an order can never be closed", exploration.trace(index)
             )

@@ -1,14 +1,14 @@
-"""Real processes, killed by SIGKILL at each step of the loop; the order ends as it should, once."""
+"""Real processes are killed by SIGKILL at each step of the flow. Every order is closed, once."""
 
 import os
 import signal
 import subprocess
 import sys
+from itertools import product as combinations
 from uuid import UUID, uuid4
 
 import pytest
 
-from orderflow.messaging.models import QueuedMessage
 from orderflow.messaging.queries import is_idle
 from purchase.models import PurchaseOrder
 from purchase.services import ReceiptDraft, receive_goods
@@ -17,13 +17,14 @@ from sales.services import SalesOrderDraft, cancel_orders, place_orders
 from stock.models import StockMovement
 from tests.conftest import database_environment, lines, product
 from tests.end_to_end.conftest import assert_eventually
-from tests.end_to_end.helpers import add_stock
-from tests.fault_injection.conftest import HASTE, CrashingWorkers
-from tests.fault_injection.invariants import assert_invariants, every_order_has_ended
+from tests.end_to_end.helpers import add_stock, order_count
+from tests.fault_injection.conftest import SHORT_INTERVALS, CrashingWorkers
+from tests.fault_injection.invariants import assert_every_order_is_closed, assert_invariants
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SERVED = [
+# Consumer and message of each step.
+DELIVERY_STEPS = [
     ("stock", "stock.MakeReservation"),
     ("sales", "stock.ReservationRejected"),
     ("purchase", "purchase.CreatePurchaseOrder"),
@@ -33,86 +34,76 @@ SERVED = [
     ("sales", "stock.ReservationAccepted"),
     ("stock", "stock.ShipReservation"),
 ]
-CANCELLED = [
+CANCELLATION_STEPS = [
     ("stock", "stock.ReleaseReservation"),
     ("purchase", "purchase.WithdrawPurchaseOrder"),
 ]
 POINTS = ["begun", "before-commit", "after-commit"]
-PATIENCE = 90.0  # seconds; each death costs a part of a second
+TIMEOUT = 90.0  # seconds; each crash costs up to a second
 
 
-# The embedded default's pool are threads: who kills one kills the worker.
+# Locally the worker has one process with a thread: there is no child to kill.
 @pytest.mark.parametrize(
-    "whom", [pytest.param("child", marks=pytest.mark.postgresql_only), "worker"]
+    "victim", [pytest.param("child", marks=pytest.mark.postgresql_only), "worker"]
 )
-def test_whoever_is_killed_at_whichever_step_every_order_ends_once(
-    mortals: CrashingWorkers, whom: str
+def test_crash_at_any_step_has_no_lasting_effect(
+    crashing_workers: CrashingWorkers, victim: str
 ) -> None:
-    served = [
-        _destined(mortals, step, point, whom, number)
-        for number, (step, point) in enumerate(_each(SERVED))
+    delivered = [
+        _place_with_crash(crashing_workers, step, point, victim)
+        for step, point in combinations(DELIVERY_STEPS, POINTS)
     ]
     cancelled = [
-        _destined(mortals, step, point, whom, 100 + number)
-        for number, (step, point) in enumerate(_each(CANCELLED))
+        _place_with_crash(crashing_workers, step, point, victim)
+        for step, point in combinations(CANCELLATION_STEPS, POINTS)
     ]
-    mortals.start()
-    everything = [*served, *cancelled]
-    assert_eventually(lambda: _in("awaiting_goods_received") == len(everything), seconds=PATIENCE)
-    assert_eventually(lambda: PurchaseOrder.objects.count() == len(everything), seconds=PATIENCE)
+    count = len(delivered) + len(cancelled)
+
+    crashing_workers.start()
+    assert_eventually(lambda: order_count("awaiting_goods_received") == count, seconds=TIMEOUT)
+    assert_eventually(lambda: PurchaseOrder.objects.count() == count, seconds=TIMEOUT)
     cancel_orders(cancelled, actor="Ada")
-    mine = OrderStatus.objects.filter(order__in=served).values_list("purchase_order_id", flat=True)
-    receive_goods([ReceiptDraft(purchase_order_id=each) for each in mine if each])
-    assert_eventually(lambda: _in("delivered") == len(served), seconds=PATIENCE)
-    assert_eventually(is_idle, seconds=PATIENCE)
-    assert mortals.still_to_die() == []
-    assert not QueuedMessage.objects.exists()
-    assert StockMovement.objects.filter(movement_type="shipped").count() == len(served)
+    awaiting = OrderStatus.objects.filter(order__in=delivered)
+    awaited = awaiting.values_list("purchase_order_id", flat=True)
+    receive_goods([ReceiptDraft(purchase_order_id=each) for each in awaited if each])
+
+    assert_eventually(lambda: order_count("delivered") == len(delivered), seconds=TIMEOUT)
+    assert_eventually(is_idle, seconds=TIMEOUT)
+    assert crashing_workers.remaining() == []
+    assert StockMovement.objects.filter(movement_type="shipped").count() == len(delivered)
     assert set(PurchaseOrder.objects.values_list("status", flat=True)) == {"received", "cancelled"}
     assert_invariants()
-    every_order_has_ended()
+    assert_every_order_is_closed()
 
 
 @pytest.mark.parametrize(("when", "placed"), [("before", False), ("after", True)])
-def test_a_customer_killed_at_the_commit_has_placed_an_order_or_has_not(
-    mortals: CrashingWorkers, when: str, placed: bool
+def test_client_crash_at_commit_places_order_or_nothing(
+    crashing_workers: CrashingWorkers, when: str, placed: bool
 ) -> None:
     add_stock("CHAIR", 1)
-    order = uuid4()
-    command = [
-        sys.executable,
-        "-m",
-        "tests.fault_injection.crashing_client",
-        when,
-        str(order),
-        str(product("CHAIR")),
-    ]
+    sales_order_id = uuid4()
+    arguments = [when, str(sales_order_id), str(product("CHAIR"))]
     ended = subprocess.run(
-        command, env={**os.environ, **HASTE, **database_environment()}, check=False
+        [sys.executable, "-m", "tests.fault_injection.crashing_client", *arguments],
+        env={**os.environ, **SHORT_INTERVALS, **database_environment()},
+        check=False,
     )
     assert ended.returncode == -signal.SIGKILL
-    assert SalesOrder.objects.filter(id=order).exists() == placed
+    assert SalesOrder.objects.filter(id=sales_order_id).exists() == placed
     if placed:
-        mortals.start()  # nobody was woken: the sweep finds it
-        assert_eventually(lambda: _in("delivered") == 1)
+        crashing_workers.start()  # no wake-up was sent: the sweep wakes the consumers
+        assert_eventually(lambda: order_count("delivered") == 1)
         assert_eventually(is_idle)
     assert_invariants()
 
 
-def _each(steps: list[tuple[str, str]]) -> list[tuple[tuple[str, str], str]]:
-    return [(step, point) for step in steps for point in POINTS]
-
-
-def _destined(
-    mortals: CrashingWorkers, step: tuple[str, str], point: str, whom: str, number: int
+def _place_with_crash(
+    crashing_workers: CrashingWorkers, step: tuple[str, str], point: str, victim: str
 ) -> UUID:
-    """An order of its own product, which has to be bought, with a death on its way."""
-    order = uuid4()
-    add_stock(f"CHAIR-{number}", 1)
-    mortals.schedule_crash(order, *step, point, whom)
-    place_orders([SalesOrderDraft(id=order, lines=lines(**{f"CHAIR-{number}": 2}))])
-    return order
-
-
-def _in(status: str) -> int:
-    return OrderStatus.objects.filter(status=status).count()
+    """Place an order for a product of its own, with a shortage, and schedule one crash for it."""
+    sales_order_id = uuid4()
+    sku = f"CHAIR-{sales_order_id.hex[:8]}"
+    add_stock(sku, 1)
+    crashing_workers.schedule_crash(sales_order_id, *step, point, victim)
+    place_orders([SalesOrderDraft(id=sales_order_id, lines=lines(**{sku: 2}))])
+    return sales_order_id

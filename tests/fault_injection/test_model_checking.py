@@ -1,4 +1,7 @@
-"""The rules, in the small: no order of messages, however unlucky, breaks an invariant or leaves an order waiting for ever."""
+"""Model checking: explore every order of messages in small scenarios.
+
+No state may violate an invariant, and every order must be able to reach its end.
+"""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -12,170 +15,184 @@ from sales.process_manager import WithdrawPolicy
 from stock.allocation import Backorder, allocate
 from stock.contract import MakeReservation
 from tests.fault_injection import model
-from tests.fault_injection.model import Broken, Order, Scenario, Step, explore
+from tests.fault_injection.model import InvariantViolated, Order, Scenario, Successor, explore
 
 pytestmark = pytest.mark.local_only
 
 Patch = pytest.MonkeyPatch
-Waits = Mapping[UUID, Backorder]
+Backorders = Mapping[UUID, Backorder]
 
 SCENARIOS = [
     Scenario(
-        name="two want the last chair; goods come in part, the rest never, and one is found",
-        orders=(Order(wants=(2, 0)), Order(wants=(2, 0), priority=1)),
-        shelf=(1, 0),
+        name="two orders for the last chair; partial receipt, close short, adjustment",
+        orders=(Order(quantities=(2, 0)), Order(quantities=(2, 0), priority=1)),
+        on_hand=(1, 0),
         partial_receipts=1,
         closed_short=1,
-        found=1,
+        adjustments=1,
     ),
     Scenario(
-        name="two products for two, in parts",
-        orders=(Order(wants=(1, 1)), Order(wants=(1, 1))),
+        name="two orders for two products; partial receipts",
+        orders=(Order(quantities=(1, 1)), Order(quantities=(1, 1))),
         partial_receipts=2,
     ),
     Scenario(
-        name="two products for two, who hold what is there",
-        orders=(Order(wants=(1, 2)), Order(wants=(2, 1))),
-        shelf=(1, 1),
+        name="two orders for two products; partial reservations, partial receipt, close short",
+        orders=(Order(quantities=(1, 2)), Order(quantities=(2, 1))),
+        on_hand=(1, 1),
         allow_partial=True,
         partial_receipts=1,
         closed_short=1,
     ),
     Scenario(
-        name="the supplier cancels twice",
-        orders=(Order(wants=(1, 1)), Order(wants=(1, 0))),
-        purchases_cancelled=2,
+        name="two purchase orders are cancelled",
+        orders=(Order(quantities=(1, 1)), Order(quantities=(1, 0))),
+        purchase_orders_cancelled=2,
     ),
     Scenario(
-        name="the supplier cancels until a person has to decide",
-        orders=(Order(wants=(1, 0)), Order(wants=(1, 0))),
-        purchases_cancelled=2,
+        name="purchase orders are cancelled until the purchase limit is reached",
+        orders=(Order(quantities=(1, 0)), Order(quantities=(1, 0))),
+        purchase_orders_cancelled=2,
         max_repurchases=0,
     ),
     Scenario(
-        name="a customer cancels",
-        orders=(Order(wants=(2, 0)), Order(wants=(1, 1), automatic=False)),
+        name="a sales order is cancelled; its purchase order is withdrawn",
+        orders=(Order(quantities=(2, 0)), Order(quantities=(1, 1), automatic=False)),
         orders_cancelled=1,
         partial_receipts=1,
     ),
     Scenario(
-        name="a customer cancels, and purchase orders that nobody needs are cancelled",
-        orders=(Order(wants=(1, 0)), Order(wants=(1, 0))),
+        name="a sales order is cancelled; unneeded purchase orders are withdrawn",
+        orders=(Order(quantities=(1, 0)), Order(quantities=(1, 0))),
         orders_cancelled=1,
-        withdraw_policy=WithdrawPolicy.UNNEEDED,
+        withdraw_policy=WithdrawPolicy.WHEN_UNNEEDED,
     ),
     Scenario(
-        name="a customer cancels, and purchase orders are kept",
-        orders=(Order(wants=(2, 0)), Order(wants=(1, 0))),
+        name="a sales order is cancelled; purchase orders are kept; adjustment",
+        orders=(Order(quantities=(2, 0)), Order(quantities=(1, 0))),
         orders_cancelled=1,
-        found=1,
+        adjustments=1,
         withdraw_policy=WithdrawPolicy.NEVER,
     ),
     Scenario(
-        name="one of two customers changes the order",
-        orders=(Order(wants=(1, 0)), Order(wants=(1, 0))),
-        shelf=(1, 0),
+        name="one of two sales orders is changed",
+        orders=(Order(quantities=(1, 0)), Order(quantities=(1, 0))),
+        on_hand=(1, 0),
         orders_changed=1,
     ),
     Scenario(
-        name="a customer changes the order twice",
-        orders=(Order(wants=(1, 1)),),
-        shelf=(1, 0),
+        name="a sales order is changed twice",
+        orders=(Order(quantities=(1, 1)),),
+        on_hand=(1, 0),
         orders_changed=2,
     ),
     Scenario(
-        name="messages that may come twice do",
-        orders=(Order(wants=(1, 0)), Order(wants=(1, 0))),
-        shelf=(1, 0),
+        name="messages are duplicated",
+        orders=(Order(quantities=(1, 0)), Order(quantities=(1, 0))),
+        on_hand=(1, 0),
         duplicates=2,
-        withdraw_policy=WithdrawPolicy.UNNEEDED,
+        withdraw_policy=WithdrawPolicy.WHEN_UNNEEDED,
     ),
     Scenario(
-        name="three want the last chair",
-        orders=(Order(wants=(1, 0)), Order(wants=(1, 0)), Order(wants=(1, 0), priority=1)),
-        shelf=(1, 0),
+        name="three orders for the last chair",
+        orders=(
+            Order(quantities=(1, 0)),
+            Order(quantities=(1, 0)),
+            Order(quantities=(1, 0), priority=1),
+        ),
+        on_hand=(1, 0),
     ),
     Scenario(
-        name="three want the last two chairs, and one cancels",
-        orders=(Order(wants=(1, 0)), Order(wants=(1, 0)), Order(wants=(1, 0), priority=1)),
-        shelf=(2, 0),
+        name="three orders for the last two chairs; one is cancelled",
+        orders=(
+            Order(quantities=(1, 0)),
+            Order(quantities=(1, 0)),
+            Order(quantities=(1, 0), priority=1),
+        ),
+        on_hand=(2, 0),
         orders_cancelled=1,
     ),
     Scenario(
-        name="three and two products",
-        orders=(Order(wants=(1, 1)), Order(wants=(1, 0)), Order(wants=(0, 1))),
-        shelf=(1, 1),
+        name="three orders for two products",
+        orders=(Order(quantities=(1, 1)), Order(quantities=(1, 0)), Order(quantities=(0, 1))),
+        on_hand=(1, 1),
     ),
 ]
 
 
 @pytest.mark.serial
-def test_no_order_of_messages_breaks_anything(capsys: pytest.CaptureFixture[str]) -> None:
-    # Processes that are made anew: what was forked from this one would share its database.
+def test_every_message_order_keeps_invariants(capsys: pytest.CaptureFixture[str]) -> None:
+    # "spawn": forked processes would share the database connection of this one.
     with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=django.setup) as pool:
-        states, transitions = map(sum, zip(*pool.map(_how_many, SCENARIOS), strict=True))
+        states, transitions = map(sum, zip(*pool.map(_counts, SCENARIOS), strict=True))
     with capsys.disabled():
         print(
-            f"\n{len(SCENARIOS)} scenarios: {states:,} states, {transitions:,} transitions, an end is reachable from each"
+            f"\n{len(SCENARIOS)} scenarios: {states:,} states, {transitions:,} transitions; "
+            "every state can reach an end"
         )
 
 
-def _how_many(scenario: Scenario) -> tuple[int, int]:
-    explored = explore(scenario)
-    return len(explored.worlds), explored.transitions
+def _counts(scenario: Scenario) -> tuple[int, int]:
+    exploration = explore(scenario)
+    return len(exploration.states), exploration.transitions
 
 
-def allocate_to_the_first(
-    available: int, waits: Waits, pegs: Mapping[UUID, int] | None = None
+# -- seeded faults -------------------------------------------------------------------------------
+
+
+def allocate_to_first_only(
+    available: int, backorders: Backorders, pegs: Mapping[UUID, int] | None = None
 ) -> dict[UUID, int]:
-    return dict(list(allocate(available, waits, pegs).items())[:1])
+    return dict(list(allocate(available, backorders, pegs).items())[:1])
 
 
 def allocate_without_pegs(
-    available: int, waits: Waits, pegs: Mapping[UUID, int] | None = None
+    available: int, backorders: Backorders, pegs: Mapping[UUID, int] | None = None
 ) -> dict[UUID, int]:
-    return allocate(available, waits)
+    return allocate(available, backorders)
 
 
-def a_lost_timer(patch: Patch) -> None:
-    patch.setattr(Step, "set_timer", lambda step, timer: None)
+def lost_scheduled_retry(patch: Patch) -> None:
+    patch.setattr(Successor, "schedule", lambda successor, retry: None)
 
 
-def no_has_handled(patch: Patch) -> None:
-    patch.setattr(model, "has_handled", lambda world, message: True)
+def no_caught_up_check(patch: Patch) -> None:
+    patch.setattr(model, "has_handled", lambda state, message: True)
 
 
-def a_repeated_question_without_an_answer(patch: Patch) -> None:
-    reserve = Step.reserve
+def no_reply_to_repeated_request(patch: Patch) -> None:
+    reserve = Successor.reserve
 
-    def answer_once(step: Step, request: MakeReservation) -> None:
-        if step.reservations[request.reservation_id.int - 100] is None:
-            reserve(step, request)
+    def reserve_once(successor: Successor, request: MakeReservation) -> None:
+        if successor.reservations[request.reservation_id.int - 100] is None:
+            reserve(successor, request)
 
-    patch.setattr(Step, "reserve", answer_once)
-
-
-def a_waiter_who_is_skipped(patch: Patch) -> None:
-    patch.setattr(model, "allocate", allocate_to_the_first)
+    patch.setattr(Successor, "reserve", reserve_once)
 
 
-def no_peg(patch: Patch) -> None:
+def skipped_backorder(patch: Patch) -> None:
+    patch.setattr(model, "allocate", allocate_to_first_only)
+
+
+def ignored_pegs(patch: Patch) -> None:
     patch.setattr(model, "allocate", allocate_without_pegs)
 
 
 @pytest.mark.parametrize(
-    ("plant", "sign"),
+    ("seed_fault", "violation"),
     [
-        (a_lost_timer, "wait for ever"),
-        (no_has_handled, "before Stock had caught up"),
-        (a_repeated_question_without_an_answer, "wait for ever"),
-        (a_waiter_who_is_skipped, "waits for what is there"),
-        (no_peg, "went to somebody else"),
+        (lost_scheduled_retry, "can never be closed"),
+        (no_caught_up_check, "before Stock had caught up"),
+        (no_reply_to_repeated_request, "can never be closed"),
+        (skipped_backorder, "although its shortage is available"),
+        (ignored_pegs, "were allocated to another order"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_it_finds(plant: Callable[[Patch], None], sign: str, monkeypatch: Patch) -> None:
-    plant(monkeypatch)
-    with pytest.raises(Broken, match=sign):
+def test_seeded_fault_is_detected(
+    seed_fault: Callable[[Patch], None], violation: str, monkeypatch: Patch
+) -> None:
+    seed_fault(monkeypatch)
+    with pytest.raises(InvariantViolated, match=violation):
         for scenario in SCENARIOS:
             explore(scenario)

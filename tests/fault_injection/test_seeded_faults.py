@@ -1,4 +1,4 @@
-"""The simulation finds what it is for: each of these faults, planted into the product, within its usual budget."""
+"""The simulation detects each seeded fault within its default budget."""
 
 import sys
 import uuid
@@ -12,150 +12,153 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 import sales.services.work
-import stock.services
+import stock.services.adjustments
 import stock.services.work
 from orderflow.messaging import consuming, publishing
 from orderflow.messaging.models import QueuedMessage, QueuedMessageStatus
 from orderflow.messaging.publishing import OutgoingMessage
 from sales.process_manager import RetryReservation
 from stock.contract import MakeReservation
+from stock.models import MovementType
 from stock.services.ledger import Ledger
+from stock.services.work import Work
 from tests.concurrency.threads import without_row_locks
 from tests.fault_injection.simulation import Simulation
-from tests.fault_injection.test_model_checking import allocate_to_the_first, allocate_without_pegs
+from tests.fault_injection.test_model_checking import allocate_to_first_only, allocate_without_pegs
 from tests.fault_injection.test_simulation import BUDGET
 
 pytestmark = pytest.mark.django_db(transaction=True)
-# The same stories each time, and nothing is remembered for other runs.
-ONCE = settings(BUDGET, phases=[Phase.generate], derandomize=True, database=None)
+# The same runs each time; nothing is stored for other runs.
+FIXED_RUNS = settings(BUDGET, phases=[Phase.generate], derandomize=True, database=None)
 
 Patch = pytest.MonkeyPatch
-SIGNS = (
-    AssertionError,
-    DatabaseError,
-)  # an invariant that does not hold, or a constraint that objects
+SYMPTOMS = (AssertionError, DatabaseError)  # a violated invariant, or a violated constraint
 
 
-class Found(BaseException):
-    """Nothing that Hypothesis would tell again, twice."""
+class Detected(BaseException):
+    """Ends the run at once: Hypothesis repeats an ordinary error to report it."""
 
 
-class UntilItIsFound(Simulation):
+class UntilDetected(Simulation):
     def teardown(self) -> None:
-        sign = sys.exception()
+        symptom = sys.exception()
         try:
             super().teardown()
-        except SIGNS as error:
-            sign = error
-        if isinstance(sign, SIGNS):
-            raise Found from sign
+        except SYMPTOMS as error:
+            symptom = error
+        if isinstance(symptom, SYMPTOMS):
+            raise Detected from symptom
 
 
-def no_idempotence(patch: Patch) -> None:
-    """The effects in one transaction, and that they are done in another."""
+def deletion_in_another_transaction(patch: Patch) -> None:
+    """Queued messages are deleted after the transaction of their effects."""
     delete = consuming._delete
-    patch.setattr(consuming, "_delete", lambda taken: transaction.on_commit(lambda: delete(taken)))
+    patch.setattr(
+        consuming, "_delete", lambda handled: transaction.on_commit(lambda: delete(handled))
+    )
 
 
-def a_request_that_is_repeated_has_its_effect_again(patch: Patch) -> None:
-    patch.setattr(stock.services, "adjusted", lambda ids: {})
-    patch.setattr(Ledger, "_note", _with_a_new_document(Ledger._note))
+def repeated_adjustment_is_recorded_again(patch: Patch) -> None:
+    patch.setattr(stock.services.adjustments, "recorded_adjustments", lambda ids: {})
+    patch.setattr(Ledger, "_record", _with_new_adjustment_id(Ledger._record))
 
 
-def a_lost_timer(patch: Patch) -> None:
-    """Orders that are served meanwhile do not need it; one whose purchase order was closed short does."""
+def lost_scheduled_retry(patch: Patch) -> None:
+    """Only some orders need the retry: those whose purchase order closes with a shortage."""
     publish = publishing.publish
 
-    def forget_timers(outgoing: list[OutgoingMessage]) -> list[int]:
+    def publish_without_retries(outgoing: list[OutgoingMessage]) -> list[int]:
         return publish(
             [each for each in outgoing if not isinstance(each.message, RetryReservation)]
         )
 
-    patch.setattr(sales.services.work, "publish", forget_timers)
+    patch.setattr(sales.services.work, "publish", publish_without_retries)
 
 
-def no_has_handled(patch: Patch) -> None:
-    patch.setattr(sales.services.work, "unhandled", lambda consumer, messages: set())
+def no_caught_up_check(patch: Patch) -> None:
+    patch.setattr(sales.services.work, "unhandled", lambda consumer, message_ids: set())
 
 
-def a_repeated_question_without_an_answer(patch: Patch) -> None:
-    reserve = stock.services.work.Work.reserve
+def no_reply_to_repeated_request(patch: Patch) -> None:
+    reserve = Work.reserve
 
-    def answer_once(work: stock.services.work.Work, request: MakeReservation) -> None:
+    def reserve_once(work: Work, request: MakeReservation) -> None:
         if request.reservation_id not in work._reservations:
             reserve(work, request)
 
-    patch.setattr(stock.services.work.Work, "reserve", answer_once)
+    patch.setattr(Work, "reserve", reserve_once)
 
 
-def a_waiter_who_is_skipped(patch: Patch) -> None:
-    patch.setattr(stock.services.work, "allocate", allocate_to_the_first)
+def skipped_backorder(patch: Patch) -> None:
+    patch.setattr(stock.services.work, "allocate", allocate_to_first_only)
 
 
-def no_peg(patch: Patch) -> None:
+def ignored_pegs(patch: Patch) -> None:
     patch.setattr(stock.services.work, "allocate", allocate_without_pegs)
 
 
-def a_missing_row_in_the_ledger(patch: Patch) -> None:
-    patch.setattr(
-        Ledger,
-        "promise",
-        lambda ledger, product, quantity, **_: ledger._balances[product].promise(quantity),
-    )
+def missing_ledger_row(patch: Patch) -> None:
+    def reserve(ledger: Ledger, product_id: UUID, quantity: int, **_: Any) -> None:
+        ledger._levels[product_id].reserve(quantity)
+
+    patch.setattr(Ledger, "reserve", reserve)
 
 
-def a_wake_up_that_nothing_makes_good(patch: Patch) -> None:
+def no_sweep(patch: Patch) -> None:
     patch.setattr("tests.fault_injection.simulation.sweep", lambda: None)
 
 
-def a_failed_message_that_is_thrown_away(patch: Patch) -> None:
-    def discard(delivery: QueuedMessage, error: Exception) -> None:
-        delivery.status, delivery.last_error = QueuedMessageStatus.DISCARDED, str(error)
+def failed_message_is_discarded(patch: Patch) -> None:
+    def discard(queued: QueuedMessage, error: Exception) -> None:
+        queued.status, queued.last_error = QueuedMessageStatus.DISCARDED, str(error)
 
     patch.setattr(consuming, "_record_failure", discard)
 
 
 FAULTS: list[Callable[[Patch], None]] = [
-    no_idempotence,
-    a_request_that_is_repeated_has_its_effect_again,
-    a_lost_timer,
-    no_has_handled,
-    a_repeated_question_without_an_answer,
-    a_waiter_who_is_skipped,
-    no_peg,
-    a_missing_row_in_the_ledger,
-    a_wake_up_that_nothing_makes_good,
-    a_failed_message_that_is_thrown_away,
+    deletion_in_another_transaction,
+    repeated_adjustment_is_recorded_again,
+    lost_scheduled_retry,
+    no_caught_up_check,
+    no_reply_to_repeated_request,
+    skipped_backorder,
+    ignored_pegs,
+    missing_ledger_row,
+    no_sweep,
+    failed_message_is_discarded,
 ]
 
 
 @pytest.mark.local_only
-@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
-def test_it_finds(plant: Callable[[Patch], None], monkeypatch: Patch) -> None:
-    plant(monkeypatch)
-    _assert_it_is_found()
+@pytest.mark.parametrize("seed_fault", FAULTS, ids=lambda seed_fault: seed_fault.__name__)
+def test_seeded_fault_is_detected(seed_fault: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    seed_fault(monkeypatch)
+    _assert_detected()
 
 
 @pytest.mark.postgresql_only
-def test_it_finds_that_nothing_is_locked(monkeypatch: Patch) -> None:
-    """SQLite lets one transaction write at a time, whoever asks for a lock."""
+def test_missing_row_locks_are_detected(monkeypatch: Patch) -> None:
+    """On SQLite only one transaction writes at a time, with or without row locks."""
     without_row_locks(monkeypatch)
-    _assert_it_is_found()
+    _assert_detected()
 
 
-def _assert_it_is_found() -> None:
-    with pytest.raises(Found):
-        run_state_machine_as_test(UntilItIsFound, settings=ONCE)
+def _assert_detected() -> None:
+    with pytest.raises(Detected):
+        run_state_machine_as_test(UntilDetected, settings=FIXED_RUNS)
 
 
-def _with_a_new_document(note: Callable[..., None]) -> Callable[..., None]:
-    def noted(ledger: Ledger, kind: Any, product: UUID, *, document: UUID, **numbers: Any) -> None:
-        note(
-            ledger,
-            kind,
-            product,
-            source_document_id=uuid.uuid4() if kind == "adjusted" else document,
-            **numbers,
-        )
+def _with_new_adjustment_id(record: Callable[..., None]) -> Callable[..., None]:
+    def record_as_new(
+        ledger: Ledger,
+        movement_type: MovementType,
+        product_id: UUID,
+        *,
+        source_document_id: UUID,
+        **values: Any,
+    ) -> None:
+        if movement_type == MovementType.ADJUSTED:
+            source_document_id = uuid.uuid4()
+        record(ledger, movement_type, product_id, source_document_id=source_document_id, **values)
 
-    return noted
+    return record_as_new

@@ -1,4 +1,4 @@
-"""Whatever happens, in whichever order: what must hold holds after each step, and in the end every order has ended."""
+"""The simulation keeps every invariant after each step, and at its end every order is closed."""
 
 import os
 
@@ -13,23 +13,21 @@ from tests.fault_injection.simulation import Simulation
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Unrelated(HypothesisProvider):
-    """Draws each story anew. Hypothesis by itself makes most of so few by changing the one before a little."""
+class IndependentRuns(HypothesisProvider):
+    """Draws each run anew. Hypothesis would vary the previous run in most of these few runs."""
 
 
-AVAILABLE_PROVIDERS["unrelated"] = Unrelated
+AVAILABLE_PROVIDERS["independent_runs"] = IndependentRuns
 BUDGET = settings(
-    max_examples=20
-    if connection.vendor == "sqlite"
-    else 12,  # on PostgreSQL each takes twice as long
+    max_examples=20 if connection.vendor == "sqlite" else 12,  # PostgreSQL takes twice as long
     stateful_step_count=20,
-    backend="unrelated",
+    backend="independent_runs",
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 
 
-def test_whatever_happens() -> None:
-    """ORDERFLOW_SIMULATION_RUNS=2000 tells many more of them than the usual run."""
-    stories = int(os.environ.get("ORDERFLOW_SIMULATION_RUNS", BUDGET.max_examples))
-    run_state_machine_as_test(Simulation, settings=settings(BUDGET, max_examples=stories))
+def test_simulation_keeps_invariants() -> None:
+    """Set ORDERFLOW_SIMULATION_RUNS to change the number of runs, for example to 2000."""
+    runs = int(os.environ.get("ORDERFLOW_SIMULATION_RUNS", BUDGET.max_examples))
+    run_state_machine_as_test(Simulation, settings=settings(BUDGET, max_examples=runs))

@@ -7,32 +7,33 @@ from django.utils import timezone
 from orderflow.messaging import subscriptions
 from orderflow.messaging.signals import messages_available
 from orderflow.messaging.subscriptions import Subscription
-from tests.messaging.listener import CONSUMER, Listener, Noted
+from tests.messaging.sample_consumer import CONSUMER, SampleConsumer, SampleEvent
 
 
 @pytest.fixture
-def listener(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Listener:
-    listener = Listener()
-    subscription = Subscription(consumer=CONSUMER, to=(Noted,), handle=listener.handle)
+def consumer(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> SampleConsumer:
+    """The only consumer."""
+    consumer = SampleConsumer()
+    subscription = Subscription(consumer=CONSUMER, to=(SampleEvent,), handle=consumer.handle)
     monkeypatch.setattr(subscriptions, "_subscriptions", {CONSUMER: subscription})
-    return listener
+    return consumer
 
 
 @pytest.fixture
-def woken() -> Iterator[list[tuple[str, float]]]:
-    """Who was woken, with which countdown."""
-    alarms: list[tuple[str, float]] = []
+def wake_ups() -> Iterator[list[tuple[str, float]]]:
+    """The woken consumers and the countdowns, in order."""
+    sent: list[tuple[str, float]] = []
 
-    def note(consumer: str, countdown: float, **signal: object) -> None:
-        alarms.append((consumer, countdown))
+    def record(consumer: str, countdown: float, **signal: object) -> None:
+        sent.append((consumer, countdown))
 
-    messages_available.connect(note)
-    yield alarms
-    messages_available.disconnect(note)
+    messages_available.connect(record)
+    yield sent
+    messages_available.disconnect(record)
 
 
 @pytest.fixture
-def later() -> Iterator[Callable[[float], None]]:
-    """Moves the clock: `later(5)` is five seconds from now on."""
+def advance_clock() -> Iterator[Callable[[float], None]]:
+    """Stops the clock; `advance_clock(5)` moves it forward by 5 seconds."""
     with time_machine.travel(timezone.now(), tick=False) as traveller:
         yield traveller.shift

@@ -1,6 +1,8 @@
-"""A process that drains the tests' consumer and is killed on the way: `python -m tests.messaging.crashing_consumer before|after|never`.
+"""A process that drains the sample consumer and is killed at the message "fatal".
 
-It dies by SIGKILL at the message "fatal": before the commit of its effects, or right after it.
+python -m tests.messaging.crashing_consumer before|after|never
+
+"before" and "after" name the commit of the effects.
 """
 
 import os
@@ -15,29 +17,35 @@ from django.db import transaction  # noqa: E402  # models can be imported only n
 
 from orderflow.messaging.consuming import drain  # noqa: E402
 from orderflow.messaging.subscriptions import subscribe  # noqa: E402
-from tests.messaging.listener import CONSUMER, Listener, Noted  # noqa: E402
+from tests.messaging.sample_consumer import (  # noqa: E402
+    CONSUMER,
+    SampleConsumer,
+    SampleEvent,
+)
 
 
-def _die() -> None:
+def _crash() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _before(message: Noted) -> None:
+def _before_commit(message: SampleEvent) -> None:
     if message.text == "fatal":
-        _die()
+        _crash()
 
 
-def _after(message: Noted) -> None:
+def _after_commit(message: SampleEvent) -> None:
     if message.text == "fatal":
-        transaction.on_commit(_die)
+        transaction.on_commit(_crash)
 
 
-def _never(message: Noted) -> None:
+def _never(message: SampleEvent) -> None:
     pass
 
 
 if __name__ == "__main__":
-    listener = Listener()
-    listener.misbehave = {"before": _before, "after": _after, "never": _never}[sys.argv[1]]
-    subscribe(CONSUMER, to=[Noted], handle=listener.handle)
+    consumer = SampleConsumer()
+    consumer.hook = {"before": _before_commit, "after": _after_commit, "never": _never}[
+        sys.argv[1]
+    ]
+    subscribe(CONSUMER, to=[SampleEvent], handle=consumer.handle)
     drain(CONSUMER)

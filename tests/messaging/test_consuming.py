@@ -1,5 +1,5 @@
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from time import sleep
 from typing import Any
@@ -10,384 +10,398 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from orderflow.messaging import consuming, subscriptions
-from orderflow.messaging.consuming import NotSubscribed, drain, has_handled
+from orderflow.messaging.consuming import drain
 from orderflow.messaging.dead_letters import ReasonRequired, discard, replay
 from orderflow.messaging.messages import ReceivedMessage, UnexpectedMessage
 from orderflow.messaging.models import Consumer, QueuedMessage, QueuedMessageStatus, StoredMessage
+from orderflow.messaging.queries import NotSubscribed, has_handled
 from orderflow.messaging.subscriptions import Subscription
-from tests.messaging.listener import CONSUMER, Listener, Noted, effects, say
+from tests.messaging.sample_consumer import (
+    CONSUMER,
+    SampleConsumer,
+    SampleEvent,
+    effects,
+    publish_texts,
+)
 
-Later = Callable[[float], None]
+AdvanceClock = Callable[[float], None]
+WakeUps = list[tuple[str, float]]
 
 
 class Failing:
-    """A handler that fails on some messages, so many times."""
+    """A hook that fails the given number of times for each of these texts."""
 
     def __init__(self, times: int, *texts: str, error: type[Exception] = ValueError) -> None:
         self.left = dict.fromkeys(texts, times)
         self.error = error
 
-    def __call__(self, message: Noted) -> None:
+    def __call__(self, message: SampleEvent) -> None:
         if self.left.get(message.text):
             self.left[message.text] -= 1
-            raise self.error(f"cannot bear {message.text}")
+            raise self.error(f"cannot handle {message.text}")
 
 
-def test_a_batch_is_handled_at_once_and_in_order(listener: Listener) -> None:
+def unexpected_once() -> Failing:
+    """Fail for "bad" in its batch, and again in isolated mode; it is a dead letter then."""
+    return Failing(2, "bad", error=UnexpectedMessage)
+
+
+def dead_letter() -> QueuedMessage:
+    return QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
+
+
+def unfinished_batches() -> int:
+    return Consumer.objects.get(name=CONSUMER).unfinished_batches
+
+
+# -- batches -------------------------------------------------------------------------------------
+
+
+def test_batch_is_handled_together_and_in_order(consumer: SampleConsumer) -> None:
     texts = [f"{number:02}" for number in range(20)]
-    say(uuid4(), *texts)
+    publish_texts(uuid4(), *texts)
     assert drain(CONSUMER) == 20
-    assert listener.heard == texts
-    assert listener.batches == [20]
+    assert consumer.handled == texts
+    assert consumer.batches == [20]
     assert not QueuedMessage.objects.exists()
 
 
-def test_a_backlog_is_handled_batch_by_batch(listener: Listener) -> None:
-    say(uuid4(), *(f"{number:02}" for number in range(25)))
+def test_backlog_is_handled_batch_by_batch(consumer: SampleConsumer) -> None:
+    publish_texts(uuid4(), *(f"{number:02}" for number in range(25)))
     drain(CONSUMER, batch=10)
-    assert listener.batches == [10, 10, 5]
+    assert consumer.batches == [10, 10, 5]
 
 
 @pytest.mark.local_only
-def test_a_slow_handler_gets_smaller_batches_so_that_nobody_waits_long_for_the_one_write_lock(
-    listener: Listener, settings: Any
-) -> None:
+def test_slow_handler_gets_smaller_batches(consumer: SampleConsumer, settings: Any) -> None:
     settings.ORDERFLOW_BATCH_SIZE = 100
-    listener.misbehave = lambda message: sleep(0.003)
-    say(uuid4(), *(f"{number:03}" for number in range(200)))
+    consumer.hook = lambda message: sleep(0.003)
+    publish_texts(uuid4(), *(f"{number:03}" for number in range(200)))
     drain(CONSUMER)
-    assert listener.batches[0] == 100  # which takes 0.3 seconds, three times as long as it should
-    assert max(listener.batches[1:]) <= 33
-    assert sum(listener.batches) == 200
+    assert consumer.batches[0] == 100  # holds the write lock for 0.3 s instead of 0.1 s
+    assert max(consumer.batches[1:]) <= 33
+    assert sum(consumer.batches) == 200
 
 
-def test_a_handler_that_fails_three_times_and_then_works_keeps_the_order_of_its_key(
-    listener: Listener, later: Later
-) -> None:
-    troubled, untroubled = uuid4(), uuid4()
-    listener.misbehave = Failing(4, "t1")  # once in its batch, then three times alone
-    say(troubled, "t1", "t2")
-    say(untroubled, "u1")
-    drain(CONSUMER)
-    assert listener.heard == ["u1"]  # others go on
-    for _ in range(2):
-        later(10.0)
+def test_effects_and_deletion_commit_together(consumer: SampleConsumer) -> None:
+    class ProcessEnd(BaseException):
+        """No handler catches it."""
+
+    def end_at_c(message: SampleEvent) -> None:
+        if message.text == "c":
+            raise ProcessEnd
+
+    consumer.hook = end_at_c
+    publish_texts(uuid4(), "a", "b", "c")
+    with pytest.raises(ProcessEnd):
         drain(CONSUMER)
-    say(troubled, "t3")
-    assert listener.heard == ["u1"]
-    assert QueuedMessage.objects.get(attempts=3).last_error == "ValueError: cannot bear t1"
-    later(10.0)
+    assert effects() == []
+    assert QueuedMessage.objects.count() == 3
+    assert unfinished_batches() == 1
+    consumer.hook = lambda message: None
     drain(CONSUMER)
-    assert listener.heard == ["u1", "t1", "t2", "t3"]
+    assert effects() == ["a", "b", "c"]
 
 
-def test_a_failed_delivery_is_tried_again_after_ever_longer_delays(
-    listener: Listener, later: Later
+def test_drain_out_of_time_wakes_its_consumer(consumer: SampleConsumer, wake_ups: WakeUps) -> None:
+    publish_texts(uuid4(), "hello")
+    wake_ups.clear()
+    drain(CONSUMER, seconds=-1.0)
+    assert consumer.handled == []
+    assert wake_ups == [(CONSUMER, 0.0)]
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+def test_retried_message_keeps_the_order_of_its_key(
+    consumer: SampleConsumer, advance_clock: AdvanceClock
 ) -> None:
-    listener.misbehave = Failing(99, "bad")
-    say(uuid4(), "bad")
+    failing, other = uuid4(), uuid4()
+    consumer.hook = Failing(4, "f1")  # in its batch, then three times in isolated mode
+    publish_texts(failing, "f1", "f2")
+    publish_texts(other, "o1")
+    drain(CONSUMER)
+    assert consumer.handled == ["o1"]
+    for _ in range(2):
+        advance_clock(10.0)
+        drain(CONSUMER)
+    publish_texts(failing, "f3")
+    assert consumer.handled == ["o1"]
+    assert QueuedMessage.objects.get(attempts=3).last_error == "ValueError: cannot handle f1"
+    advance_clock(10.0)
+    drain(CONSUMER)
+    assert consumer.handled == ["o1", "f1", "f2", "f3"]
+
+
+def test_failed_message_is_retried_with_growing_delays(
+    consumer: SampleConsumer, advance_clock: AdvanceClock
+) -> None:
+    consumer.hook = Failing(99, "bad")
+    publish_texts(uuid4(), "bad")
     delays = []
     for _ in range(consuming.MAX_ATTEMPTS - 1):
         drain(CONSUMER)
         delays.append((QueuedMessage.objects.get().due_at - timezone.now()).total_seconds())
-        later(delays[-1])
+        advance_clock(delays[-1])
     for delay, following in pairwise(delays):
         assert 1.2 * delay < following < 3.2 * delay  # doubled, with jitter
 
 
-def test_a_message_that_never_works_becomes_a_dead_letter_and_only_its_key_waits(
-    listener: Listener, later: Later
+def test_failing_message_becomes_dead_letter_and_blocks_only_its_key(
+    consumer: SampleConsumer, advance_clock: AdvanceClock
 ) -> None:
-    listener.misbehave = Failing(99, "bad")
-    about = uuid4()
-    say(about, "bad", "behind it")
+    consumer.hook = Failing(99, "bad")
+    publish_texts(uuid4(), "bad", "blocked")
     for _ in range(consuming.MAX_ATTEMPTS):
         drain(CONSUMER)
-        later(400.0)
-    letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
-    assert (letter.attempts, letter.last_error) == (
-        consuming.MAX_ATTEMPTS,
-        "ValueError: cannot bear bad",
-    )
-    say(uuid4(), "elsewhere")
-    later(10_000.0)
+        advance_clock(400.0)
+    assert dead_letter().attempts == consuming.MAX_ATTEMPTS
+    assert dead_letter().last_error == "ValueError: cannot handle bad"
+    publish_texts(uuid4(), "other key")
+    advance_clock(10_000.0)
     drain(CONSUMER)
-    assert listener.heard == ["elsewhere"]
+    assert consumer.handled == ["other key"]
 
 
-def test_a_dead_letter_that_is_replayed_comes_before_what_waited_behind_it(
-    listener: Listener, woken: list[tuple[str, float]]
-) -> None:
-    listener.misbehave = Failing(
-        2, "bad", error=UnexpectedMessage
-    )  # once in its batch, then alone
-    say(uuid4(), "bad", "behind it")
+def test_unexpected_message_becomes_dead_letter_at_once(consumer: SampleConsumer) -> None:
+    consumer.hook = unexpected_once()
+    publish_texts(uuid4(), "bad")
     drain(CONSUMER)
-    letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
-    woken.clear()
-    assert replay([letter.pk], actor="Ada", reason="mended") == 1
-    assert woken == [(CONSUMER, 0.0)]
-    assert "Replayed by Ada" in QueuedMessage.objects.get(pk=letter.pk).resolution_log
-    drain(CONSUMER)
-    assert listener.heard == ["bad", "behind it"]
-
-
-def test_a_dead_letter_that_is_discarded_stays_as_a_row_and_lets_the_others_pass(
-    listener: Listener,
-) -> None:
-    listener.misbehave = Failing(99, "bad", error=UnexpectedMessage)
-    say(uuid4(), "bad", "behind it")
-    drain(CONSUMER)
-    letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
-    assert discard([letter.pk], actor="Ada", reason="known to be void") == 1
-    drain(CONSUMER)
-    assert listener.heard == ["behind it"]
-    assert QueuedMessage.objects.get().status == QueuedMessageStatus.DISCARDED
-    assert not has_handled(CONSUMER, letter.message_id)
-
-
-def test_a_discarded_letter_can_still_be_replayed(listener: Listener) -> None:
-    listener.misbehave = Failing(
-        2, "bad", error=UnexpectedMessage
-    )  # once in its batch, then alone
-    say(uuid4(), "bad", "behind it")
-    drain(CONSUMER)
-    letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
-    discard([letter.pk], actor="Ada", reason="known to be void")
-    drain(CONSUMER)
-    assert replay([letter.pk], actor="Ada", reason="changed my mind") == 1
-    drain(CONSUMER)
-    assert listener.heard == ["behind it", "bad"]
-    assert replay([letter.pk], actor="Ada", reason="once more") == 0  # it was handled
-
-
-def test_it_rejects_deciding_on_a_dead_letter_without_a_reason(listener: Listener) -> None:
-    with pytest.raises(ReasonRequired, match="Say why"):
-        replay([1], actor="Ada", reason=" ")
-
-
-def test_a_message_that_the_rules_have_no_place_for_is_dead_at_once(listener: Listener) -> None:
-    listener.misbehave = Failing(
-        2, "bad", error=UnexpectedMessage
-    )  # once in its batch, then alone
-    say(uuid4(), "bad")
-    drain(CONSUMER)
-    assert QueuedMessage.objects.get().status == QueuedMessageStatus.DEAD_LETTER
+    assert QueuedMessage.objects.get() == dead_letter()
 
 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"type": "tests.Unknown"}, "No message type is called tests.Unknown"),
-        ({"payload": {"about": "no id", "text": "bad"}}, "does not fit tests.Noted"),
-        ({"payload": {"about": str(uuid4())}}, "missing required field `text`"),
+        ({"type": "tests.Unknown"}, "The message type tests.Unknown is unknown"),
+        ({"payload": {"subject": "no id", "text": "bad"}}, "does not fit tests.SampleEvent"),
+        ({"payload": {"subject": str(uuid4())}}, "missing required field `text`"),
     ],
+    ids=["unknown type", "invalid field", "missing field"],
 )
-def test_what_cannot_be_decoded_is_dead_at_once_and_the_rest_is_handled(
-    listener: Listener, change: dict[str, object], error: str
+def test_undecodable_message_becomes_dead_letter_at_once(
+    consumer: SampleConsumer, change: dict[str, object], error: str
 ) -> None:
-    [message_id] = say(uuid4(), "bad")
-    say(uuid4(), "good")
+    [message_id] = publish_texts(uuid4(), "bad")
+    publish_texts(uuid4(), "good")
     StoredMessage.objects.filter(pk=message_id).update(**change)
     drain(CONSUMER)
-    assert listener.heard == ["good"]
-    assert error in QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER).last_error
+    assert consumer.handled == ["good"]
+    assert error in dead_letter().last_error
 
 
-def test_unknown_fields_of_a_payload_are_ignored(listener: Listener) -> None:
-    [message_id] = say(uuid4(), "good")
+def test_unknown_payload_fields_are_ignored(consumer: SampleConsumer) -> None:
+    [message_id] = publish_texts(uuid4(), "good")
     payload = StoredMessage.objects.get().payload
     StoredMessage.objects.filter(pk=message_id).update(payload={**payload, "new": "field"})
     drain(CONSUMER)
-    assert listener.heard == ["good"]
+    assert consumer.handled == ["good"]
 
 
-def test_order_holds_within_each_key_whatever_fails(listener: Listener, later: Later) -> None:
-    dice = random.Random(7)
-    keys = [uuid4() for _ in range(5)]
-    said: dict[UUID, list[str]] = {key: [] for key in keys}
+def test_random_failures_keep_the_order_within_each_key(
+    consumer: SampleConsumer, advance_clock: AdvanceClock
+) -> None:
+    draw = random.Random(7)
+    published: dict[UUID, list[str]] = {uuid4(): [] for _ in range(5)}
     for number in range(60):
-        key = dice.choice(keys)
-        said[key].append(f"{number:02}")
-        say(key, said[key][-1])
+        key = draw.choice(list(published))
+        published[key].append(f"{number:02}")
+        publish_texts(key, published[key][-1])
 
-    def fail_at_times(message: Noted) -> None:
-        if dice.random() < 0.15:
-            raise ValueError("bad luck")
+    def fail_sometimes(message: SampleEvent) -> None:
+        if draw.random() < 0.15:
+            raise ValueError("random failure")
 
-    listener.misbehave = fail_at_times
+    consumer.hook = fail_sometimes
     while QueuedMessage.objects.exists():
-        drain(CONSUMER, batch=dice.randint(1, 20))
+        drain(CONSUMER, batch=draw.randint(1, 20))
         QueuedMessage.objects.filter(status=QueuedMessageStatus.DEAD_LETTER).update(
             status=QueuedMessageStatus.PENDING, attempts=0
         )
-        later(400.0)
-    for texts in said.values():
-        assert [text for text in listener.heard if text in texts] == texts
-    assert len(listener.heard) == 60
+        advance_clock(400.0)
+    for texts in published.values():
+        assert [text for text in consumer.handled if text in texts] == texts
+    assert len(consumer.handled) == 60
 
 
-def test_a_deferred_constraint_that_fails_at_the_commit_stops_only_its_own_message(
-    listener: Listener,
-) -> None:
-    def point_nowhere(message: Noted) -> None:
+def test_constraint_failing_at_commit_affects_only_its_message(consumer: SampleConsumer) -> None:
+    def violate_foreign_key(message: SampleEvent) -> None:
         if message.text == "bad":
             QueuedMessage.objects.create(
-                consumer="nobody", message_id=10**9, key=message.about, due_at=timezone.now()
+                consumer="unknown", message_id=10**9, key=message.key, due_at=timezone.now()
             )
 
-    listener.misbehave = point_nowhere
-    say(uuid4(), "bad")
-    say(uuid4(), "good")
+    consumer.hook = violate_foreign_key
+    publish_texts(uuid4(), "bad")
+    publish_texts(uuid4(), "good")
     drain(CONSUMER)
-    assert listener.heard == ["good"]
+    assert consumer.handled == ["good"]
     assert "IntegrityError" in QueuedMessage.objects.get().last_error
 
 
-def test_has_handled_is_exact(listener: Listener) -> None:
-    [message_id] = say(uuid4(), "hello")
+# -- dead letters --------------------------------------------------------------------------------
+
+
+def test_replayed_dead_letter_precedes_later_messages_of_its_key(
+    consumer: SampleConsumer, wake_ups: WakeUps
+) -> None:
+    consumer.hook = unexpected_once()
+    publish_texts(uuid4(), "bad", "blocked")
+    drain(CONSUMER)
+    replayed = dead_letter()
+    wake_ups.clear()
+    assert replay([replayed.pk], actor="Ada", reason="fixed") == 1
+    assert wake_ups == [(CONSUMER, 0.0)]
+    replayed.refresh_from_db()
+    assert "Replayed by Ada" in replayed.resolution_log
+    drain(CONSUMER)
+    assert consumer.handled == ["bad", "blocked"]
+
+
+def test_discarded_dead_letter_is_kept_and_unblocks_its_key(consumer: SampleConsumer) -> None:
+    consumer.hook = Failing(99, "bad", error=UnexpectedMessage)
+    publish_texts(uuid4(), "bad", "blocked")
+    drain(CONSUMER)
+    discarded = dead_letter()
+    assert discard([discarded.pk], actor="Ada", reason="obsolete") == 1
+    drain(CONSUMER)
+    assert consumer.handled == ["blocked"]
+    assert QueuedMessage.objects.get().status == QueuedMessageStatus.DISCARDED
+    assert not has_handled(CONSUMER, discarded.message_id)
+
+
+def test_discarded_message_can_be_replayed_once(consumer: SampleConsumer) -> None:
+    consumer.hook = unexpected_once()
+    publish_texts(uuid4(), "bad", "blocked")
+    drain(CONSUMER)
+    discarded = dead_letter()
+    discard([discarded.pk], actor="Ada", reason="obsolete")
+    drain(CONSUMER)
+    assert replay([discarded.pk], actor="Ada", reason="needed") == 1
+    drain(CONSUMER)
+    assert consumer.handled == ["blocked", "bad"]
+    assert replay([discarded.pk], actor="Ada", reason="repeated") == 0
+
+
+@pytest.mark.parametrize("service", [replay, discard])
+def test_rejects_replay_and_discard_without_reason(
+    consumer: SampleConsumer, service: Callable[..., int]
+) -> None:
+    with pytest.raises(ReasonRequired, match="A reason is required"):
+        service([1], actor="Ada", reason=" ")
+
+
+def test_message_discarded_meanwhile_is_not_handled(
+    consumer: SampleConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_texts(uuid4(), "hello")
+    QueuedMessage.objects.update(attempts=1)
+    count_attempt = consuming._count_attempt
+
+    def discard_after_count(subscription: Subscription) -> QueuedMessage | None:
+        queued = count_attempt(subscription)
+        QueuedMessage.objects.update(status=QueuedMessageStatus.DISCARDED)
+        return queued
+
+    monkeypatch.setattr(consuming, "_count_attempt", discard_after_count)
+    drain(CONSUMER)
+    assert consumer.handled == []
+    assert QueuedMessage.objects.get().status == QueuedMessageStatus.DISCARDED
+
+
+# -- has_handled ---------------------------------------------------------------------------------
+
+
+def test_has_handled_is_exact(consumer: SampleConsumer) -> None:
+    [message_id] = publish_texts(uuid4(), "hello")
     assert not has_handled(CONSUMER, message_id)
     drain(CONSUMER)
     assert has_handled(CONSUMER, message_id)
 
 
-def test_it_rejects_asking_whether_somebody_handled_what_he_never_gets(listener: Listener) -> None:
-    [message_id] = say(uuid4(), "hello")
-    with pytest.raises(NotSubscribed, match=r"tests\.Noted is not delivered to stock"):
+def test_has_handled_rejects_unsubscribed_consumer(consumer: SampleConsumer) -> None:
+    [message_id] = publish_texts(uuid4(), "hello")
+    with pytest.raises(NotSubscribed, match=r"stock is not subscribed to tests\.SampleEvent"):
         has_handled("stock", message_id)
 
 
-def test_a_drain_that_runs_out_of_time_wakes_its_successor(
-    listener: Listener, woken: list[tuple[str, float]]
-) -> None:
-    say(uuid4(), "hello")
-    woken.clear()
-    drain(CONSUMER, seconds=-1.0)
-    assert listener.heard == []
-    assert woken == [(CONSUMER, 0.0)]
-
-
-# -- work outside the database --------------------------------------------------------------------------------------------
+# -- non-transactional handlers ------------------------------------------------------------------
 
 
 @pytest.fixture
-def outsider(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A consumer that works outside the database. What it did there."""
-    done: list[str] = []
+def outside_effects(consumer: SampleConsumer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Make the handler non-transactional; return its effects outside the database."""
+    effects: list[str] = []
 
-    def handle(batch: list[ReceivedMessage]) -> None:
+    def handle(batch: Sequence[ReceivedMessage]) -> None:
         [received] = batch
-        assert isinstance(received.message, Noted)
+        assert isinstance(received.message, SampleEvent)
         assert not connection.in_atomic_block
-        done.append(
-            f"{received.message.text}, attempt {QueuedMessage.objects.get(message=received.id).attempts}"
-        )
-        listener.misbehave(received.message)
+        attempts = QueuedMessage.objects.get(message=received.id).attempts
+        effects.append(f"{received.message.text}, attempt {attempts}")
+        consumer.hook(received.message)
 
     subscription = Subscription(
-        consumer=CONSUMER, to=(Noted,), handle=handle, transactional=not True
-    )  # type: ignore[arg-type]
+        consumer=CONSUMER, to=(SampleEvent,), handle=handle, transactional=False
+    )
     monkeypatch.setitem(subscriptions._subscriptions, CONSUMER, subscription)
-    return done
+    return effects
 
 
-def test_work_outside_is_done_one_by_one_never_in_a_transaction_with_the_attempt_counted_before(
-    outsider: list[str],
-) -> None:
-    say(uuid4(), "first", "second")
+def test_non_transactional_handler_gets_one_message_at_a_time(outside_effects: list[str]) -> None:
+    publish_texts(uuid4(), "first", "second")
     drain(CONSUMER)
-    assert outsider == ["first, attempt 1", "second, attempt 1"]
+    assert outside_effects == ["first, attempt 1", "second, attempt 1"]
     assert not QueuedMessage.objects.exists()
 
 
-def test_work_outside_that_fails_is_tried_again_and_its_key_waits(
-    outsider: list[str], listener: Listener, later: Later
+def test_non_transactional_failure_is_retried_and_blocks_its_key(
+    outside_effects: list[str], consumer: SampleConsumer, advance_clock: AdvanceClock
 ) -> None:
-    listener.misbehave = Failing(1, "first")
-    say(uuid4(), "first", "second")
+    consumer.hook = Failing(1, "first")
+    publish_texts(uuid4(), "first", "second")
     drain(CONSUMER)
-    assert outsider == ["first, attempt 1"]
-    later(10.0)
+    assert outside_effects == ["first, attempt 1"]
+    advance_clock(10.0)
     drain(CONSUMER)
-    assert outsider == ["first, attempt 1", "first, attempt 2", "second, attempt 1"]
+    assert outside_effects == ["first, attempt 1", "first, attempt 2", "second, attempt 1"]
 
 
-# -- ends of processes ----------------------------------------------------------------------------------------------------
+# -- isolated mode -------------------------------------------------------------------------------
 
 
-def test_a_consumer_that_was_cut_off_three_times_is_served_message_by_message_until_all_is_handled(
-    listener: Listener,
-) -> None:
+def test_unfinished_batches_start_isolated_mode_for_one_drain(consumer: SampleConsumer) -> None:
     Consumer.objects.update_or_create(
         name=CONSUMER, defaults={"unfinished_batches": consuming.MAX_UNFINISHED_BATCHES}
     )
-    say(uuid4(), "a", "b", "c")
+    publish_texts(uuid4(), "a", "b", "c")
     drain(CONSUMER)
-    assert listener.batches == [1, 1, 1]
-    assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
-    say(uuid4(), "d", "e")
+    assert consumer.batches == [1, 1, 1]
+    assert unfinished_batches() == 0
+    publish_texts(uuid4(), "d", "e")
     drain(CONSUMER)
-    assert listener.batches == [1, 1, 1, 2]
+    assert consumer.batches == [1, 1, 1, 2]
 
 
-def test_a_message_that_only_fails_does_not_make_its_consumer_careful(
-    listener: Listener, later: Later
+def test_failing_message_does_not_start_isolated_mode(
+    consumer: SampleConsumer, advance_clock: AdvanceClock
 ) -> None:
-    listener.misbehave = Failing(99, "bad")
-    say(uuid4(), "bad")
+    consumer.hook = Failing(99, "bad")
+    publish_texts(uuid4(), "bad")
     for _ in range(consuming.MAX_UNFINISHED_BATCHES + 2):
         drain(CONSUMER)
-        assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
-        later(400.0)
-    say(uuid4(), "a", "b", "c")
-    listener.batches.clear()
+        assert unfinished_batches() == 0
+        advance_clock(400.0)
+    publish_texts(uuid4(), "a", "b", "c")
+    consumer.batches.clear()
     drain(CONSUMER)
-    assert 3 in listener.batches
+    assert 3 in consumer.batches
 
 
-def test_what_somebody_else_decided_on_meanwhile_is_left_alone(
-    listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    say(uuid4(), "hello")
-    QueuedMessage.objects.update(attempts=1)
-    count_attempt = consuming._count_attempt
-
-    def discarded_before_the_lock(subscription: Subscription) -> QueuedMessage | None:
-        delivery = count_attempt(subscription)
-        QueuedMessage.objects.update(status=QueuedMessageStatus.DISCARDED)
-        return delivery
-
-    monkeypatch.setattr(consuming, "_count_attempt", discarded_before_the_lock)
-    drain(CONSUMER)
-    assert listener.heard == []
-    assert QueuedMessage.objects.get().status == QueuedMessageStatus.DISCARDED
-
-
-def test_effects_and_deliveries_stay_or_go_together(listener: Listener) -> None:
-    class PowerCut(BaseException):
-        """Nothing catches it, as nothing catches the end of a process."""
-
-    def cut(message: Noted) -> None:
-        if message.text == "c":
-            raise PowerCut
-
-    listener.misbehave = cut
-    say(uuid4(), "a", "b", "c")
-    with pytest.raises(PowerCut):
-        drain(CONSUMER)
-    assert effects() == []
-    assert QueuedMessage.objects.count() == 3
-    assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 1
-    listener.misbehave = lambda message: None
-    drain(CONSUMER)
-    assert effects() == ["a", "b", "c"]
-
-
-def test_an_unfinished_batch_of_a_drain_that_only_failed_is_not_taken_for_a_crash(
-    listener: Listener,
-) -> None:
-    listener.misbehave = Failing(1, "bad", error=RuntimeError)
+def test_failed_batch_does_not_count_as_unfinished(consumer: SampleConsumer) -> None:
+    consumer.hook = Failing(1, "bad", error=RuntimeError)
     with transaction.atomic():
-        say(uuid4(), "bad")
+        publish_texts(uuid4(), "bad")
     drain(CONSUMER)
-    assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
+    assert unfinished_batches() == 0

@@ -1,4 +1,4 @@
-"""What only real threads on PostgreSQL can show."""
+"""Locks and transient errors, with threads on PostgreSQL."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,19 +12,19 @@ from orderflow.catalog.models import Product
 from orderflow.messaging import consuming
 from orderflow.messaging.consuming import drain
 from orderflow.messaging.models import Consumer, QueuedMessage
-from tests.messaging.listener import CONSUMER, Listener, Noted, say
+from tests.messaging.sample_consumer import CONSUMER, SampleConsumer, SampleEvent, publish_texts
 
 pytestmark = pytest.mark.postgresql_only
 
 
 @contextmanager
-def _beside(work: Callable[[], object]) -> Iterator[None]:
-    """Do `work` in another thread with its own connection, while the block runs; an error of it is raised here."""
+def _in_another_thread(call: Callable[[], object]) -> Iterator[None]:
+    """Run `call` on its own connection during the block. Raises the error of the call."""
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            work()
+            call()
         except BaseException as error:
             errors.append(error)
         finally:
@@ -39,83 +39,78 @@ def _beside(work: Callable[[], object]) -> Iterator[None]:
         raise errors[0]
 
 
-def test_what_is_published_while_another_drains_is_taken_by_the_look_after_the_release(
-    listener: Listener,
-) -> None:
-    # Seen to fail with a drain that looks only once: "second" stays behind.
-    handling, released = threading.Event(), threading.Event()
+def test_message_published_during_a_drain_is_handled_by_it(consumer: SampleConsumer) -> None:
+    # Fails if the drain does not look again after it has released the lock.
+    handling, proceed = threading.Event(), threading.Event()
 
-    def wait_in_the_first(message: Noted) -> None:
+    def wait_in_first(message: SampleEvent) -> None:
         if message.text == "first":
             handling.set()
-            assert released.wait(30)
+            assert proceed.wait(30)
 
-    listener.misbehave = wait_in_the_first
-    say(uuid4(), "first")
-    with _beside(lambda: drain(CONSUMER)):
+    consumer.hook = wait_in_first
+    publish_texts(uuid4(), "first")
+    with _in_another_thread(lambda: drain(CONSUMER)):
         assert handling.wait(30)
-        say(uuid4(), "second")
-        assert drain(CONSUMER) == 0  # its wake-up finds the consumer taken, and ends
-        released.set()
-    assert listener.heard == ["first", "second"]
+        publish_texts(uuid4(), "second")
+        assert drain(CONSUMER) == 0  # the consumer is locked
+        proceed.set()
+    assert consumer.handled == ["first", "second"]
 
 
-def test_a_deadlock_is_nobodys_fault_and_counts_no_attempt(
-    listener: Listener, monkeypatch: pytest.MonkeyPatch
+def test_deadlock_is_transient_and_counts_no_attempt(
+    consumer: SampleConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Seen to fail with a kernel that counts every error: the delivery has an attempt and waits.
+    # Fails if every error counts as an attempt: the message is then blocked.
     Product.objects.create(sku="one", name="1")
     Product.objects.create(sku="two", name="2")
-    mine, theirs = threading.Event(), threading.Event()
-    repeated: list[str] = []
-    monkeypatch.setattr(consuming.logger, "info", lambda text, *args: repeated.append(text % args))
+    one_is_locked, two_is_locked = threading.Event(), threading.Event()
+    log: list[str] = []
+    monkeypatch.setattr(consuming.logger, "info", lambda text, *args: log.append(text % args))
 
-    def lock_one_then_two(message: Noted) -> None:
+    def lock_one_then_two(message: SampleEvent) -> None:
         _lock("one")
-        if not repeated:
-            mine.set()
-            assert theirs.wait(30)
+        if not log:
+            one_is_locked.set()
+            assert two_is_locked.wait(30)
         _lock("two")
 
     @transaction.atomic
     def lock_two_then_one() -> None:
-        _patience("60s")
-        assert mine.wait(30)
+        _execute("SET LOCAL deadlock_timeout = '60s'")
+        assert one_is_locked.wait(30)
         _lock("two")
-        theirs.set()
+        two_is_locked.set()
         _lock("one")
 
-    listener.misbehave = lock_one_then_two
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SET deadlock_timeout = '20ms'"
-        )  # so that we are the one whom PostgreSQL chooses
-    say(uuid4(), "hello")
-    with _beside(lock_two_then_one):
+    consumer.hook = lock_one_then_two
+    # The shorter timeout makes PostgreSQL cancel the drain's transaction.
+    _execute("SET deadlock_timeout = '20ms'")
+    publish_texts(uuid4(), "hello")
+    with _in_another_thread(lock_two_then_one):
         drain(CONSUMER)
-    assert listener.heard == ["hello"]
-    assert len(repeated) >= 1
-    assert "deadlock" in repeated[0]
+    assert consumer.handled == ["hello"]
+    assert "deadlock" in log[0]
     assert not QueuedMessage.objects.exists()
     assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
 
 
-def test_a_lost_connection_is_nobodys_fault_and_the_batch_is_repeated(listener: Listener) -> None:
-    lost: list[int] = []
+def test_lost_connection_is_transient_and_repeats_the_batch(consumer: SampleConsumer) -> None:
+    ended: list[int] = []
 
-    def lose_the_connection_once(message: Noted) -> None:
-        if not lost:
+    def end_session_once(message: SampleEvent) -> None:
+        if not ended:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_backend_pid()")
-                lost.append(cursor.fetchone()[0])
-            with _beside(lambda: _end_session(lost[0])):
+                ended.append(cursor.fetchone()[0])
+            with _in_another_thread(lambda: _execute("SELECT pg_terminate_backend(%s)", ended[0])):
                 pass
 
-    listener.misbehave = lose_the_connection_once
-    say(uuid4(), "hello")
+    consumer.hook = end_session_once
+    publish_texts(uuid4(), "hello")
     drain(CONSUMER)
-    assert lost
-    assert listener.heard == ["hello"]
+    assert ended
+    assert consumer.handled == ["hello"]
     assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
 
 
@@ -123,11 +118,6 @@ def _lock(sku: str) -> None:
     Product.objects.select_for_update().get(sku=sku)
 
 
-def _patience(time: str) -> None:
+def _execute(sql: str, *values: int) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL deadlock_timeout = '{time}'")
-
-
-def _end_session(pid: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        cursor.execute(sql, values or None)

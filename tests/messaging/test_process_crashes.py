@@ -1,4 +1,4 @@
-"""Real processes, really killed."""
+"""Real processes are killed while they drain."""
 
 import os
 import signal
@@ -13,10 +13,11 @@ from orderflow.messaging import consuming
 from orderflow.messaging.consuming import drain
 from orderflow.messaging.models import Consumer, QueuedMessage, QueuedMessageStatus
 from tests.conftest import database_environment
-from tests.messaging.listener import CONSUMER, Listener, effects, say
+from tests.messaging.sample_consumer import CONSUMER, SampleConsumer, effects, publish_texts
 
 
-def _drain_and_die(when: str) -> None:
+def _drain_and_crash(when: str) -> None:
+    """Drain in a process that crashes "before" or "after" the commit, or "never"."""
     environment = {
         **os.environ,
         **database_environment(),
@@ -30,60 +31,55 @@ def _drain_and_die(when: str) -> None:
     assert ended.returncode == (0 if when == "never" else -signal.SIGKILL)
 
 
-def test_a_process_killed_before_the_commit_leaves_nothing_behind_and_the_next_one_does_it_once(
-    listener: Listener,
-) -> None:
-    say(uuid4(), "first", "fatal", "last")
-    _drain_and_die("before")
+def test_crash_before_commit_rolls_back_the_batch(consumer: SampleConsumer) -> None:
+    publish_texts(uuid4(), "first", "fatal", "last")
+    _drain_and_crash("before")
     assert effects() == []
     assert QueuedMessage.objects.count() == 3
-    _drain_and_die("never")
+    _drain_and_crash("never")
     assert effects() == ["fatal", "first", "last"]
     assert not QueuedMessage.objects.exists()
 
 
-def test_a_process_killed_right_after_the_commit_has_done_it_once_and_the_next_one_does_not_repeat_it(
-    listener: Listener,
-) -> None:
-    say(uuid4(), "first", "fatal", "last")
-    _drain_and_die("after")
+def test_crash_after_commit_keeps_effects_and_deletion(consumer: SampleConsumer) -> None:
+    publish_texts(uuid4(), "first", "fatal", "last")
+    _drain_and_crash("after")
     assert effects() == ["fatal", "first", "last"]
     assert not QueuedMessage.objects.exists()
-    say(uuid4(), "afterwards")
+    publish_texts(uuid4(), "next")
     assert drain(CONSUMER) == 1
 
 
-def test_a_message_that_kills_its_process_three_times_is_handled_alone_and_no_longer_stops_the_others(
-    listener: Listener,
-) -> None:
+def test_repeated_crashes_start_isolated_mode(consumer: SampleConsumer) -> None:
     fatal = uuid4()
-    say(uuid4(), "first")
-    say(fatal, "fatal", "behind it")
-    say(uuid4(), "last")
+    publish_texts(uuid4(), "first")
+    publish_texts(fatal, "fatal", "blocked")
+    publish_texts(uuid4(), "last")
     for _ in range(consuming.MAX_UNFINISHED_BATCHES):
-        _drain_and_die("before")
+        _drain_and_crash("before")
         assert effects() == []
-    _drain_and_die(
-        "before"
-    )  # now with care: what comes before it is committed, and its attempt was counted
+    # Isolated: "first" is committed, and the attempt of "fatal" is counted before the crash.
+    _drain_and_crash("before")
     assert effects() == ["first"]
-    assert QueuedMessage.objects.get(attempts=1).message.payload["text"] == "fatal"
-    QueuedMessage.objects.filter(attempts=1).update(
-        due_at=timezone.now() + timedelta(minutes=1)
-    )  # however slow the next one starts
-    _drain_and_die("never")
-    assert effects() == ["first", "last"]  # its key is reserved, the others are handled
+    attempted = QueuedMessage.objects.filter(attempts=1)
+    assert attempted.get().message.payload["text"] == "fatal"
+    # Not due again while the next process starts.
+    attempted.update(due_at=timezone.now() + timedelta(minutes=1))
+    _drain_and_crash("never")
+    assert effects() == ["first", "last"]
     assert Consumer.objects.get(name=CONSUMER).unfinished_batches == 0
 
 
-def test_a_message_that_always_kills_its_process_ends_as_a_dead_letter(listener: Listener) -> None:
-    say(uuid4(), "fatal", "behind it")
+def test_poison_message_becomes_dead_letter_and_blocks_its_key(consumer: SampleConsumer) -> None:
+    publish_texts(uuid4(), "fatal", "blocked")
     QueuedMessage.objects.filter(message__payload__text="fatal").update(
         attempts=consuming.MAX_ATTEMPTS - 1
     )
-    _drain_and_die("before")
-    QueuedMessage.objects.update(due_at=timezone.now())  # time goes by
+    _drain_and_crash("before")
+    QueuedMessage.objects.update(due_at=timezone.now())
     drain(CONSUMER)
-    letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
-    assert letter.last_error == "It ended the process each time it was tried."
-    assert effects() == []  # what is behind it waits
+    dead_letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
+    assert dead_letter.last_error == (
+        "Poison message: the worker process ended in each of 8 attempts."
+    )
+    assert effects() == []

@@ -8,74 +8,71 @@ from orderflow.messaging.consuming import drain
 from orderflow.messaging.models import QueuedMessage, StoredMessage
 from orderflow.messaging.publishing import PublishedOutsideTransaction, publish
 from orderflow.messaging.tasks import sweep
-from tests.messaging.listener import CONSUMER, Listener, say
+from tests.messaging.sample_consumer import CONSUMER, SampleConsumer, publish_texts
+
+WakeUps = list[tuple[str, float]]
 
 
-def test_a_message_is_stored_with_a_delivery_for_each_consumer(listener: Listener) -> None:
-    [message_id] = say(uuid4(), "hello")
+def test_message_is_stored_and_queued_for_each_consumer(consumer: SampleConsumer) -> None:
+    [message_id] = publish_texts(uuid4(), "hello")
     assert StoredMessage.objects.get().pk == message_id
-    assert list(QueuedMessage.objects.values_list("consumer", "message_id")) == [
-        (CONSUMER, message_id)
-    ]
+    queued = QueuedMessage.objects.values_list("consumer", "message_id")
+    assert list(queued) == [(CONSUMER, message_id)]
 
 
-def test_what_is_rolled_back_was_never_said(
-    listener: Listener, woken: list[tuple[str, float]]
+def test_rolled_back_messages_are_not_published(
+    consumer: SampleConsumer, wake_ups: WakeUps
 ) -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic():
-        say(uuid4(), "hello")
+        publish_texts(uuid4(), "hello")
         raise ZeroDivisionError
     assert not StoredMessage.objects.exists()
-    assert woken == []
+    assert wake_ups == []
 
 
-def test_it_rejects_publishing_outside_a_transaction(listener: Listener) -> None:
+def test_rejects_publishing_outside_a_transaction(consumer: SampleConsumer) -> None:
     with pytest.raises(PublishedOutsideTransaction, match="atomic"):
         publish([])
 
 
-def test_consumers_are_woken_after_the_commit_and_not_before(
-    listener: Listener, woken: list[tuple[str, float]]
-) -> None:
+def test_consumers_are_woken_after_the_commit(consumer: SampleConsumer, wake_ups: WakeUps) -> None:
     with transaction.atomic():
-        say(uuid4(), "hello")
-        assert woken == []
-    assert woken == [(CONSUMER, 0.0)]
+        publish_texts(uuid4(), "hello")
+        assert wake_ups == []
+    assert wake_ups == [(CONSUMER, 0.0)]
 
 
-def test_a_savepoint_rolled_back_between_two_publishes_takes_only_its_own_wake_up_along(
-    listener: Listener, woken: list[tuple[str, float]]
+def test_rolled_back_savepoint_removes_only_its_own_wake_up(
+    consumer: SampleConsumer, wake_ups: WakeUps
 ) -> None:
     with transaction.atomic():
         with pytest.raises(ZeroDivisionError), transaction.atomic():
-            say(uuid4(), "taken back", countdown=3.0)
+            publish_texts(uuid4(), "rolled back", countdown=3.0)
             raise ZeroDivisionError
-        say(uuid4(), "said")
-    assert woken == [(CONSUMER, 0.0)]
+        publish_texts(uuid4(), "committed")
+    assert wake_ups == [(CONSUMER, 0.0)]
     drain(CONSUMER)
-    assert listener.heard == ["said"]
+    assert consumer.handled == ["committed"]
 
 
-def test_a_timer_is_taken_when_it_is_due_and_holds_nothing_up(
-    listener: Listener, later: Callable[[float], None]
+def test_scheduled_message_is_handled_when_due_and_blocks_nothing(
+    consumer: SampleConsumer, advance_clock: Callable[[float], None]
 ) -> None:
-    about = uuid4()
-    say(about, "timer", countdown=10.0)
-    say(about, "message")
+    subject = uuid4()
+    publish_texts(subject, "scheduled", countdown=10.0)
+    publish_texts(subject, "immediate")
     drain(CONSUMER)
-    assert listener.heard == ["message"]
-    later(10.0)
+    assert consumer.handled == ["immediate"]
+    advance_clock(10.0)
     drain(CONSUMER)
-    assert listener.heard == ["message", "timer"]
+    assert consumer.handled == ["immediate", "scheduled"]
 
 
-def test_a_lost_wake_up_is_made_good_by_the_sweep(
-    listener: Listener, woken: list[tuple[str, float]]
-) -> None:
-    say(uuid4(), "hello")
-    woken.clear()  # lost
+def test_sweep_replaces_a_lost_wake_up(consumer: SampleConsumer, wake_ups: WakeUps) -> None:
+    publish_texts(uuid4(), "hello")
+    wake_ups.clear()  # lost
     sweep()
-    assert woken == [(CONSUMER, 0.0)]
+    assert wake_ups == [(CONSUMER, 0.0)]
     drain(CONSUMER)
     sweep()
-    assert woken == [(CONSUMER, 0.0)]  # nobody is woken for nothing
+    assert wake_ups == [(CONSUMER, 0.0)]  # no message is due: no further wake-up

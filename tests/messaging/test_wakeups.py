@@ -1,4 +1,4 @@
-"""A broker that is away holds nobody up."""
+"""An unavailable broker does not delay the sender of a wake-up."""
 
 import socket
 from collections.abc import Iterator
@@ -11,20 +11,20 @@ from orderflow.messaging import wakeups
 from tests.servers import free_port
 
 
-@pytest.fixture
-def silence(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def no_broker_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the outages and the connection of earlier tests."""
     monkeypatch.setattr(wakeups, "_skip_broker_until", 0.0)
     monkeypatch.setattr(wakeups, "_connection", None)
-    monkeypatch.delenv(
-        "CELERY_BROKER_URL", raising=False
-    )  # Celery prefers it to what an application says
+    # Celery prefers the variable to the URL of the application.
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
 
 
 def _task(broker: str) -> "Task[[], None]":
-    app = Celery("away", broker=broker, set_as_current=False)
+    app = Celery("unavailable", broker=broker, set_as_current=False)
     app.conf.broker_connection_timeout = 60
 
-    @app.task(name="away.task")
+    @app.task(name="unavailable.task")
     def task() -> None: ...
 
     return task
@@ -37,21 +37,19 @@ def _seconds_to_wake(task: "Task[[], None]") -> float:
 
 
 @pytest.fixture
-def deaf_port() -> Iterator[int]:
-    """Somebody listens, takes the connection, and never says a word: a frozen server, a firewall."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        yield listening.getsockname()[1]
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never responds, like a frozen server or a firewall."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
 
 
-def test_a_broker_that_is_down_costs_next_to_nothing(silence: None) -> None:
+def test_stopped_broker_does_not_delay_the_sender() -> None:
     assert _seconds_to_wake(_task(f"redis://127.0.0.1:{free_port()}/0")) < 1.0
 
 
-def test_a_broker_that_is_frozen_costs_its_timeout_once_and_then_nothing_for_a_while(
-    silence: None, deaf_port: int
-) -> None:
-    task = _task(f"redis://127.0.0.1:{deaf_port}/0")
+def test_frozen_broker_delays_only_the_first_wake_up(silent_port: int) -> None:
+    task = _task(f"redis://127.0.0.1:{silent_port}/0")
     assert _seconds_to_wake(task) < 3 * wakeups.PUBLISH_TIMEOUT
     assert _seconds_to_wake(task) < 0.01

@@ -36,7 +36,7 @@ PRODUCTS = {
     "CHAIR": "Oak chair",
     "DESK": "Standing desk",
     "LAMP": "Reading lamp",
-    "SHELF": "Wall shelf",
+    "BENCH": "Oak bench",
 }
 OPENING_STOCK = {"CHAIR": 5, "DESK": 1, "LAMP": 1}
 
@@ -121,14 +121,14 @@ class Command(BaseCommand):
 
     def _receive_without_backorders(self) -> None:
         self._print_title(
-            "4. Receipt without backorders: a user orders 10 shelves, and they become available."
+            "4. Receipt without backorders: a user orders 10 benches, and they become available."
         )
-        line = PeggedQuantity(product_id=self._product_ids["SHELF"], quantity=10)
+        line = PeggedQuantity(product_id=self._product_ids["BENCH"], quantity=10)
         [order] = create_purchase_orders(
             [PurchaseOrderDraft(lines=[line], reference="P-2001")], actor=ACTOR
         )
         receive_goods([ReceiptDraft(purchase_order_id=order.id)], actor=ACTOR)
-        _wait_until(lambda: _on_hand("SHELF") == 10, "The receipt of P-2001 was not recorded.")
+        _wait_until(lambda: _on_hand("BENCH") == 10, "The receipt of P-2001 was not recorded.")
         for level in stock.queries.stock_levels():
             self.stdout.write(
                 f"  {level.sku:6} {level.on_hand:3} on hand, {level.reserved} reserved"
@@ -158,7 +158,9 @@ class Command(BaseCommand):
         explanation = explain("D-1006")
         assert explanation
         self.stdout.write(f"    {explanation.summary}")
-        cancel_orders([explanation.sales_order_id], actor=ACTOR, reason="bought from another shop")
+        cancel_orders(
+            [explanation.sales_order_id], actor=ACTOR, reason="ordered from another shop"
+        )
         self._follow("D-1006", printed, until=_contains("PurchaseOrderCancelled"))
 
     # -- steps -----------------------------------------------------------------------------------
