@@ -1,1 +1,1 @@
-"""Purchase orders and receipts. Knows neither sales orders nor why goods are purchased."""
+"""Purchase orders and receipts. Independent of sales orders and stock levels."""

@@ -1,4 +1,4 @@
-"""`/api/v1/purchase/`"""
+"""The REST endpoints under `/api/v1/purchase/`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -80,7 +80,7 @@ class PurchaseOrderCreate(StrictSerializer):
     ]
 )
 class PurchaseOrderReschedule(Decision):
-    """Another expected date."""
+    """The new expected date of a purchase order."""
 
     expected_at = StrictDateTimeField()
 
@@ -92,7 +92,7 @@ class PurchaseOrderReschedule(Decision):
     ]
 )
 class ReceiptCreate(Decision):
-    """Goods that arrived."""
+    """A receipt to record."""
 
     id = ClientIdField(help_text="Id of the receipt; an id is recorded once.")
     lines = LineListField(required=False, help_text="If omitted, everything outstanding.")
@@ -356,7 +356,7 @@ class ExternalReceiptCreateView(generics.GenericAPIView[ExternalReceipt]):
     @accepts(ExternalReceiptCreate, shows=ExternalReceiptSerializer, status=201)
     def post(self, request: Request, given: Mapping[str, Any]) -> ExternalReceipt:
         """Report a receipt of an external purchase order; out of sequence, it is buffered."""
-        # Before the SKUs: a relay must learn that the purchase order is not known here.
+        # Checked before the SKUs: a relay must know if the purchase order does not exist here.
         check_external(given["purchase_order_id"])
         draft = ExternalReceiptDraft(**{**given, "lines": product_quantities(given["lines"])})
         return receive_external(draft, actor=actor_of(request))

@@ -1,3 +1,5 @@
+"""The Django app of Purchase. It subscribes to the messages that Purchase handles."""
+
 from typing import Any
 
 from django.apps import AppConfig
@@ -12,10 +14,10 @@ class PurchaseConfig(AppConfig):
     name = "purchase"
 
     def ready(self) -> None:
-        from purchase import receivers, services, tasks
+        import purchase.receivers  # noqa: F401  # connects the signal receiver
+        from purchase import services, tasks
         from purchase.services.external import handle_external_messages
 
-        assert receivers
         external = bool(settings.ORDERFLOW_EXTERNAL_PURCHASE_URL)
         subscribe(
             tasks.CONSUMER,
@@ -29,16 +31,16 @@ class PurchaseConfig(AppConfig):
 def check_external_purchase_settings(**options: Any) -> list[Error]:
     url = settings.ORDERFLOW_EXTERNAL_PURCHASE_URL
     if url and not url.startswith(("http://", "https://")):
-        hint = "Set it to a URL such as https://purchase.example.com."
         message = f"ORDERFLOW_EXTERNAL_PURCHASE_URL={url!r} is not an HTTP URL."
+        hint = "Set it to a URL such as https://purchase.example.com."
         return [Error(message, hint=hint, id="purchase.E001")]
     if url and not settings.ORDERFLOW_EXTERNAL_PURCHASE_TOKEN:
+        message = (
+            "ORDERFLOW_EXTERNAL_PURCHASE_URL is set, but ORDERFLOW_EXTERNAL_PURCHASE_TOKEN is not."
+        )
         hint = (
             "Run manage.py drf_create_token on that server, for a user with the permissions to "
             "add and change purchase orders."
-        )
-        message = (
-            "ORDERFLOW_EXTERNAL_PURCHASE_URL is set, but ORDERFLOW_EXTERNAL_PURCHASE_TOKEN is not."
         )
         return [Error(message, hint=hint, id="purchase.E002")]
     return []

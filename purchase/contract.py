@@ -12,7 +12,7 @@ from orderflow.messaging.messages import Command, Event
 class PeggedQuantity:
     """A quantity of a product, and the reservation that it is pegged to.
 
-    Purchase stores the peg and passes it on; it has no other meaning here.
+    Purchase only stores the peg, and repeats it in GoodsReceived.
     """
 
     product_id: UUID
@@ -22,9 +22,9 @@ class PeggedQuantity:
 
 @dataclass(frozen=True, kw_only=True)
 class CreatePurchaseOrder(Command):
-    """Create a purchase order with an id that the requester chose; a repeated id changes nothing.
+    """Create a purchase order with this id. If the id exists with the same lines, nothing changes.
 
-    `requester_id` is the key that keeps the commands of one requester in order.
+    `requester_id`: the key, so that the commands of one requester are handled in order.
     """
 
     purchase_order_id: UUID
@@ -54,7 +54,7 @@ class WithdrawPurchaseOrder(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ReverseReceipt(Command):
-    """Lower the received quantity of a receipt: Stock has recorded the reversal."""
+    """Reduce the received quantity of a receipt: Stock has recorded the reversal."""
 
     reversal_id: UUID
     receipt_id: UUID
@@ -71,7 +71,8 @@ class ReverseReceipt(Command):
 class GoodsReceived(Event):
     """Goods of a purchase order arrived.
 
-    `final`: no further goods will arrive. `sequence_number`: 1 for the first receipt.
+    `final`: no further goods will arrive. `sequence_number`: number of the receipt within its
+    purchase order; 1 for the first.
     """
 
     purchase_order_id: UUID
@@ -89,7 +90,7 @@ class GoodsReceived(Event):
 class PurchaseOrderCancelled(Event):
     """A purchase order of which nothing was received is cancelled.
 
-    `sequence_number`: number of its receipts, plus 1.
+    `sequence_number`: 1 more than that of its last receipt; 1 without receipts.
     """
 
     purchase_order_id: UUID
@@ -104,7 +105,7 @@ class PurchaseOrderCancelled(Event):
 class PurchaseOrderClosedShort(Event):
     """A purchase order is closed although not everything arrived.
 
-    `sequence_number`: number of its receipts, plus 1.
+    `sequence_number`: 1 more than that of its last receipt; 1 without receipts.
     """
 
     purchase_order_id: UUID

@@ -1,4 +1,4 @@
-"""The statuses of a purchase order, and how a receipt is distributed over its lines. Pure."""
+"""The statuses of a purchase order, and the distribution of a receipt over its lines. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,13 @@ class Status(StrEnum):
 
     @property
     def text(self) -> str:
+        """The status in running text: "partially received"."""
         return self.replace("_", " ")
+
+    @property
+    def label(self) -> str:
+        """The status as a label: "Partially received"."""
+        return self.text.capitalize()
 
 
 OPEN_STATUSES = (Status.OPEN, Status.PARTIALLY_RECEIVED)
@@ -27,8 +33,8 @@ OPEN_STATUSES = (Status.OPEN, Status.PARTIALLY_RECEIVED)
 
 class PurchaseOrderAction(StrEnum):
     RECEIVE = "receive"
-    CANCEL = "cancel"  # a user ends a purchase order of which nothing was received
-    WITHDRAW = "withdraw"  # Sales no longer needs it
+    CANCEL = "cancel"  # by a user
+    WITHDRAW = "withdraw"  # by Sales, which no longer needs the purchase order
     CLOSE_SHORT = "close short"
 
 
@@ -46,27 +52,18 @@ class OrderedLine:
         return max(self.quantity - self.received, 0)
 
     def over_receipt_allowance(self, tolerance: int) -> int:
-        """Return how much may be received above the ordered quantity.
+        """Return how much more may be received above the ordered quantity.
 
-        `tolerance` is in percent of the ordered quantity, rounded down.
+        `tolerance`: percent of the ordered quantity; the result is rounded down.
         """
         return self.quantity * tolerance // 100 - max(self.received - self.quantity, 0)
 
 
-class NothingOutstanding(ConflictError):
-    """The purchase order is closed: nothing is outstanding."""
+class _RejectedInStatus(ConflictError):
+    """The status of the purchase order does not allow an action.
 
-    code = "nothing_outstanding"
-
-    def __init__(self, reference: str, status: Status) -> None:
-        super().__init__(
-            f"Purchase order {reference} cannot be received: its status is {status.text}, so "
-            "nothing is outstanding. Record additional goods as a stock adjustment."
-        )
-
-
-class _CannotBe(ConflictError):
-    """`verb` and `advice` build the text; the advice depends on the status."""
+    `verb`: the action, as in "cannot be cancelled". `advice`: what to do, by status.
+    """
 
     verb: ClassVar[str]
     advice: ClassVar[Mapping[Status, str]]
@@ -74,11 +71,22 @@ class _CannotBe(ConflictError):
     def __init__(self, reference: str, status: Status) -> None:
         super().__init__(
             f"Purchase order {reference} cannot be {self.verb}: its status is {status.text}. "
-            f"{self.advice[status]}"
+            f"{self.advice[status]} No changes were made."
         )
 
 
-class PurchaseOrderCannotBeCancelled(_CannotBe):
+class NothingOutstanding(_RejectedInStatus):
+    """The purchase order is closed: nothing is outstanding."""
+
+    code = "nothing_outstanding"
+    verb = "received"
+    advice = dict.fromkeys(
+        (Status.RECEIVED, Status.CLOSED_SHORT, Status.CANCELLED),
+        "Nothing is outstanding. Record additional goods as a stock adjustment.",
+    )
+
+
+class PurchaseOrderCannotBeCancelled(_RejectedInStatus):
     """Goods of the purchase order were received, or it is closed short."""
 
     code = "purchase_order_cannot_be_cancelled"
@@ -90,7 +98,7 @@ class PurchaseOrderCannotBeCancelled(_CannotBe):
     }
 
 
-class PurchaseOrderCannotBeClosedShort(_CannotBe):
+class PurchaseOrderCannotBeClosedShort(_RejectedInStatus):
     """The purchase order is received or cancelled."""
 
     code = "purchase_order_cannot_be_closed_short"
@@ -102,18 +110,18 @@ class PurchaseOrderCannotBeClosedShort(_CannotBe):
 
 
 class QuantityExceedsOrdered(ConflictError):
-    """More was received than is outstanding, beyond the over-receipt tolerance."""
+    """The received quantity exceeds the outstanding quantity plus the over-receipt tolerance."""
 
     code = "quantity_exceeds_ordered"
 
     def __init__(
         self, reference: str, sku: str, quantity: int, outstanding: int, tolerated: int
     ) -> None:
-        tolerance = f", plus {tolerated:,} over-receipt tolerance" if tolerated else ""
+        tolerance = f", the over-receipt tolerance is {tolerated:,}" if tolerated else ""
         super().__init__(
-            f"Cannot receive {quantity:,} × {sku} for purchase order {reference}: {outstanding:,} "
-            f"are outstanding{tolerance}. Receive the outstanding quantity, and record the rest "
-            "as a stock adjustment."
+            f"Cannot receive {quantity:,} × {sku} for purchase order {reference}: the outstanding "
+            f"quantity is {outstanding:,}{tolerance}. Receive the outstanding quantity, and "
+            "record the excess as a stock adjustment. No changes were made."
         )
 
 
@@ -125,16 +133,18 @@ class ProductNotOrdered(ConflictError):
     def __init__(self, reference: str, product_id: UUID) -> None:
         super().__init__(
             f"Purchase order {reference} has no line of product {product_id}. "
-            "Record these goods as a stock adjustment."
+            "Record these goods as a stock adjustment. No changes were made."
         )
 
 
 Rejection = Callable[[str, Status], ConflictError]
 
-# The status after an action, or the error. If the status stays the same, nothing happens.
+# A row reads: the action, in this status, leads to the next status or raises the error. If the
+# next status is the same status, the action has no effect; RECEIVE always records the receipt.
+# RECEIVE leads to RECEIVED instead of PARTIALLY_RECEIVED if nothing is outstanding afterwards:
+# see `distribute_receipt`.
 # fmt: off
 TABLE: Mapping[PurchaseOrderAction, Mapping[Status, Status | Rejection]] = {
-    # "receive" leads to RECEIVED instead if nothing is outstanding afterwards
     PurchaseOrderAction.RECEIVE: {
         Status.OPEN:               Status.PARTIALLY_RECEIVED,
         Status.PARTIALLY_RECEIVED: Status.PARTIALLY_RECEIVED,
@@ -189,13 +199,14 @@ def distribute_receipt(
 ) -> tuple[Status, list[int]]:
     """Return the status after a receipt, and the quantity received for each line.
 
-    `received` is by product; None means everything outstanding. Goods of one product fill its
-    lines in order. `tolerance` is the over-receipt tolerance in percent of each line.
+    `received`: quantities by product id; None means everything outstanding. The quantity of a
+    product fills its lines in order. `tolerance`: over-receipt tolerance, in percent of the
+    ordered quantity of each line; within it, a received purchase order accepts a further receipt.
     Raises: `NothingOutstanding`, `QuantityExceedsOrdered`, `ProductNotOrdered`.
     """
-    tolerates_more = status == Status.RECEIVED and received and tolerance
+    is_over_receipt = status == Status.RECEIVED and received and tolerance
     after = status
-    if not tolerates_more:
+    if not is_over_receipt:
         after = decide(status, PurchaseOrderAction.RECEIVE, reference=reference)
     if received is None:
         return Status.RECEIVED, [line.outstanding for line in lines]
@@ -207,7 +218,7 @@ def distribute_receipt(
         shares[index] += _take_share(left, line.product_id, allowance)
     for product_id, excess in (+left).items():
         quantity = received[product_id]
-        raise _over_receipt_error(product_id, quantity, lines, reference, quantity - excess)
+        raise _excess_error(product_id, quantity, lines, reference, quantity - excess)
     return (Status.RECEIVED if complete else after), shares
 
 
@@ -215,7 +226,7 @@ def status_after_reversal(status: Status, lines: Sequence[OrderedLine]) -> Statu
     """Return the status after the received quantity of a line was lowered.
 
     A closed purchase order stays closed, and a received one becomes closed short: its closing was
-    published, and the shortage may have been purchased again since.
+    published, and the shortage may have been purchased again.
     """
     if status == Status.RECEIVED:
         outstanding = any(line.outstanding for line in lines)
@@ -227,21 +238,23 @@ def status_after_reversal(status: Status, lines: Sequence[OrderedLine]) -> Statu
 
 
 def _take_share(left: Counter[UUID], product_id: UUID, at_most: int) -> int:
+    """Take up to this quantity of the product from what is left, and return it."""
     share = min(left[product_id], max(at_most, 0))
     left[product_id] -= share
     return share
 
 
-def _over_receipt_error(
+def _excess_error(
     product_id: UUID,
     quantity: int,
     lines: Sequence[OrderedLine],
     reference: str,
-    possible: int,
+    max_quantity: int,
 ) -> DomainError:
+    """Return the error for a quantity above `max_quantity`, the most that can be received."""
     ordered = [line for line in lines if line.product_id == product_id]
     if not ordered:
         return ProductNotOrdered(reference, product_id)
     outstanding = sum(line.outstanding for line in ordered)
-    tolerated = possible - outstanding
+    tolerated = max_quantity - outstanding
     return QuantityExceedsOrdered(reference, ordered[0].sku, quantity, outstanding, tolerated)

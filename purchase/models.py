@@ -17,7 +17,10 @@ _OPEN = [status.value for status in OPEN_STATUSES]
 
 class PurchaseOrderQuerySet(models.QuerySet["PurchaseOrder"]):
     def locked(self) -> Self:
-        """Lock the rows by id, the order that all code keeps to."""
+        """Lock the rows by id.
+
+        All code locks in this order, so that transactions cannot deadlock.
+        """
         return self.select_for_update(no_key=True).order_by("id")
 
     def open(self) -> Self:
@@ -25,13 +28,13 @@ class PurchaseOrderQuerySet(models.QuerySet["PurchaseOrder"]):
 
 
 class PurchaseOrder(models.Model):
-    """A request to a supplier. The creator may supply the id."""
+    """A request to a supplier for quantities of products."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     reference = models.CharField(max_length=100, unique=True)
     status = models.CharField(
         max_length=20,
-        choices=[(status.value, status.text) for status in Status],
+        choices=[(status.value, status.label) for status in Status],
         default=Status.OPEN,
         db_index=True,
         editable=False,
@@ -93,7 +96,7 @@ class PurchaseOrderLine(models.Model):
         null=True,
         blank=True,
         editable=False,
-        help_text="Reservation that this quantity is pegged to.",
+        help_text="The reservation that this quantity is pegged to.",
     )
 
     class Meta:
@@ -153,7 +156,7 @@ class ReceiptLine(models.Model):
     receipt = models.ForeignKey(Receipt, on_delete=models.CASCADE, related_name="lines")
     line = models.ForeignKey(PurchaseOrderLine, on_delete=models.CASCADE, related_name="receipts")
     quantity = models.PositiveIntegerField()
-    reversed = models.PositiveIntegerField(default=0, help_text="Quantity reversed later.")
+    reversed = models.PositiveIntegerField(default=0, help_text="Reversed part of the quantity.")
 
     class Meta:
         constraints = [
@@ -173,8 +176,8 @@ class ReceiptLine(models.Model):
 class ExternalReceipt(models.Model):
     """A receipt that an external system reported for an external purchase order.
 
-    Applied when every lower sequence number is applied; until then it is buffered. Rows are never
-    deleted: they also show which sequence numbers were reported before.
+    It is applied when every lower sequence number is applied; until then it is buffered. Rows are
+    never deleted: they show which sequence numbers were reported before.
     """
 
     order = models.ForeignKey(
@@ -186,7 +189,7 @@ class ExternalReceipt(models.Model):
     receipt_id = models.UUIDField(help_text="Id of the receipt in both systems.")
     final = models.BooleanField(help_text="No further goods will arrive.")
     applied = models.BooleanField(default=False)
-    actor = models.CharField(max_length=150, help_text="User who reported it.")
+    actor = models.CharField(max_length=150, help_text="The user who reported it.")
     created_at = models.DateTimeField()
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Read purchase orders. Returns values, never querysets."""
+"""Read purchase orders. The functions return values, never querysets."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,10 @@ from purchase.models import (
 
 @dataclass(frozen=True, kw_only=True)
 class OnOrderQuantity:
-    """The outstanding quantity of one line of an open purchase order."""
+    """The outstanding quantity of one line of an open purchase order.
+
+    `pegged_quantity`: the same quantity if the line is pegged, else 0.
+    """
 
     purchase_order_id: UUID
     purchase_order_reference: str
@@ -45,7 +48,10 @@ class HistoryEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedGoods:
-    """One receipt: the received quantities by SKU, and whether more is outstanding."""
+    """The received quantities of one receipt, by SKU.
+
+    `outstanding`: whether the purchase order is not completely received.
+    """
 
     purchase_order_reference: str
     quantities: dict[str, int]
@@ -55,9 +61,9 @@ class ReceivedGoods:
 def quantities_on_order(
     product_ids: Collection[UUID], reservation_id: UUID
 ) -> list[OnOrderQuantity]:
-    """Return what is on order of these products, unpegged or pegged to this reservation.
+    """Return the quantities on order of these products that can fill this reservation.
 
-    Ordered by expected date.
+    They are pegged to the reservation or not pegged. In the order of the expected dates.
     """
     rows = PurchaseOrderLine.objects.filter(
         Q(pegged_to=reservation_id) | Q(pegged_to__isnull=True),
@@ -80,6 +86,7 @@ def quantities_on_order(
 
 
 def history_of(purchase_order_ids: Collection[UUID]) -> list[HistoryEntry]:
+    """Return the decisions about these purchase orders, oldest first."""
     rows = PurchaseOrderHistoryEntry.objects.filter(order__in=purchase_order_ids)
     return [
         HistoryEntry(
@@ -100,15 +107,19 @@ def references_by_id(purchase_order_ids: Collection[UUID]) -> dict[UUID, str]:
 
 
 def ids_by_name(references_or_ids: Collection[str]) -> dict[str, UUID]:
-    """Return the ids of purchase orders by reference or id; unknown ones are left out."""
-    ids = {name: _as_uuid(name) for name in references_or_ids}
+    """Return the ids of purchase orders by reference or id; unknown ones are left out.
+
+    If a text is the reference of one purchase order and the id of another, the reference counts.
+    """
+    parsed_ids = {name: _as_uuid(name) for name in references_or_ids}
     rows = PurchaseOrder.objects.filter(
-        Q(reference__in=references_or_ids) | Q(id__in=[each for each in ids.values() if each])
+        Q(reference__in=references_or_ids)
+        | Q(id__in=[parsed_id for parsed_id in parsed_ids.values() if parsed_id])
     )
-    by_reference = {row.reference: row.id for row in rows}
-    found = {name: by_reference.get(name) or ids[name] for name in references_or_ids}
-    existing = set(by_reference.values())
-    return {name: each for name, each in found.items() if each in existing and each}
+    id_by_reference = {row.reference: row.id for row in rows}
+    existing_ids = set(id_by_reference.values())
+    found = {name: id_by_reference.get(name) or parsed_ids[name] for name in references_or_ids}
+    return {name: found_id for name, found_id in found.items() if found_id in existing_ids}
 
 
 def open_purchase_order_ids() -> set[UUID]:
@@ -116,13 +127,13 @@ def open_purchase_order_ids() -> set[UUID]:
 
 
 def local_open_purchase_order_ids() -> list[UUID]:
-    """Return the open purchase orders that are not external, oldest first."""
+    """Return the ids of the open purchase orders that are not external, oldest first."""
     rows = PurchaseOrder.objects.open().filter(external=False).order_by("ordered_at", "id")
     return list(rows.values_list("id", flat=True))
 
 
 def received_goods(receipt_ids: Collection[UUID]) -> list[ReceivedGoods]:
-    """Return what these receipts recorded, in the order of the ids."""
+    """Return what these receipts recorded, in the order of the ids. All of them must exist."""
     quantities: dict[UUID, dict[str, int]] = {receipt_id: {} for receipt_id in receipt_ids}
     orders: dict[UUID, PurchaseOrder] = {}
     rows = ReceiptLine.objects.filter(receipt__in=receipt_ids).order_by("id")
@@ -142,20 +153,20 @@ def received_goods(receipt_ids: Collection[UUID]) -> list[ReceivedGoods]:
 
 
 def withdrawn_before_creation() -> set[UUID]:
-    """Return the ids of purchase orders that were withdrawn before they were created: no lines."""
+    """Return the ids of purchase orders without lines: withdrawn before they were created."""
     rows = PurchaseOrder.objects.filter(status=Status.CANCELLED, lines__isnull=True)
     return set(rows.values_list("id", flat=True))
 
 
 def received_by_product() -> dict[UUID, int]:
-    """Return the received quantities minus the reversed ones."""
+    """Return the received quantities minus the reversed ones, by product id."""
     rows = ReceiptLine.objects.values("line__product")
     totals = rows.annotate(total=Sum(F("quantity") - F("reversed")))
     return dict(totals.values_list("line__product", "total"))
 
 
 def pegged_lines() -> Iterator[tuple[UUID, UUID, UUID, int]]:
-    """Yield purchase order, product, peg and quantity of every pegged line."""
+    """Yield purchase order id, product id, reservation id and quantity of every pegged line."""
     rows = PurchaseOrderLine.objects.filter(pegged_to__isnull=False)
     fields = rows.values_list("order", "product", "pegged_to", "quantity")
     for order_id, product_id, pegged_to, quantity in fields.iterator():

@@ -1,3 +1,5 @@
+"""The paths under `/api/v1/purchase/`."""
+
 from django.urls import path
 
 from purchase import api

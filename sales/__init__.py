@@ -1,1 +1,1 @@
-"""Sales orders and the process that fulfils them. Knows neither stock levels nor suppliers."""
+"""Sales orders and the process that fulfils them. Independent of stock levels and suppliers."""

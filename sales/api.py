@@ -1,4 +1,4 @@
-"""`/api/v1/sales/`"""
+"""The REST endpoints under `/api/v1/sales/`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime

@@ -1,3 +1,5 @@
+"""The Django app of Sales. It subscribes to the messages that Sales handles."""
+
 from django.apps import AppConfig
 
 from orderflow.messaging.subscriptions import register_key_label, subscribe
@@ -15,10 +17,10 @@ class SalesConfig(AppConfig):
     name = "sales"
 
     def ready(self) -> None:
-        from sales import queries, receivers, services, tasks
+        import sales.receivers  # noqa: F401  # connects the signal receiver
+        from sales import queries, services, tasks
         from sales.process_manager import RetryReservation
 
-        assert receivers
         register_key_label(queries.reference_for_key)
         subscribe(
             tasks.CONSUMER,

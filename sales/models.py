@@ -19,7 +19,7 @@ class DeliveryMode(models.TextChoices):
 
 
 class SalesOrder(models.Model):
-    """A customer's order. Only its lines ever change; the process is in its `OrderStatus`."""
+    """A customer's order. Only its lines can change; `OrderStatus` stores its process."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     reference = models.CharField(max_length=100, unique=True)
@@ -44,7 +44,7 @@ class SalesOrder(models.Model):
         return Status(self.order_status.status)
 
     def product_quantities(self) -> tuple[ProductQuantity, ...]:
-        """Return the lines as the values that rules and messages use."""
+        """Return the lines as values, for rules and messages."""
         return tuple(
             ProductQuantity(product_id=line.product_id, quantity=line.quantity)
             for line in self.lines.all()
@@ -74,10 +74,11 @@ class SalesOrderLine(models.Model):
 
 class OrderStatusQuerySet(models.QuerySet["OrderStatus"]):
     def locked(self) -> Self:
-        """Lock the rows by sales order id, the order that all code keeps to. Joins their orders.
+        """Lock the rows by sales order id, and join their sales orders.
 
-        After waiting for a lock PostgreSQL reads the locked row again, but not the joined one: so
-        everything that may change is a column of the status.
+        All code locks in this order, so that transactions cannot deadlock. After waiting for a
+        lock, PostgreSQL reads the locked row again, but not the joined one. So every value that
+        can change is a column of `OrderStatus`.
         """
         rows = self.select_related("order").select_for_update(no_key=True, of=("self",))
         return rows.order_by("order_id")
@@ -90,7 +91,7 @@ class OrderStatus(models.Model):
         SalesOrder, on_delete=models.CASCADE, primary_key=True, related_name="order_status"
     )
     status = models.CharField(
-        max_length=30, choices=[(status.value, status.text) for status in STORED_STATUSES]
+        max_length=30, choices=[(status.value, status.label) for status in STORED_STATUSES]
     )
     status_changed_at = models.DateTimeField(help_text="When the order entered its status.")
     updated_at = models.DateTimeField(db_index=True, help_text="When this row last changed.")
@@ -119,7 +120,7 @@ class OrderStatus(models.Model):
     objects = OrderStatusQuerySet.as_manager()
 
     class Meta:
-        verbose_name_plural = "order status"
+        verbose_name_plural = "order statuses"
         constraints = [
             models.CheckConstraint(
                 condition=Q(
@@ -149,7 +150,7 @@ class OrderStatus(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.order}: {self.status}"
+        return f"{self.order}: {Status(self.status).text}"
 
 
 class LinkedPurchaseOrder(models.Model):
@@ -160,7 +161,7 @@ class LinkedPurchaseOrder(models.Model):
         OrderStatus, on_delete=models.CASCADE, related_name="linked_purchase_orders"
     )
     request_number = models.PositiveIntegerField(
-        help_text="The reservation request whose rejection named the shortages."
+        help_text="Number of the reservation request that was rejected."
     )
     ordered_at = models.DateTimeField()
     overdue = models.BooleanField(default=False, help_text="The expected date has passed.")
@@ -181,7 +182,7 @@ class LinkedPurchaseOrder(models.Model):
 
 
 class LinkedPurchaseOrderLine(models.Model):
-    """What a linked purchase order covers: so much of a shortage is not purchased again."""
+    """The quantity of one product that a linked purchase order covers."""
 
     linked_purchase_order = models.ForeignKey(
         LinkedPurchaseOrder, on_delete=models.CASCADE, related_name="lines"
@@ -227,4 +228,4 @@ class OrderStatusChange(models.Model):
         ordering = ["id"]
 
     def __str__(self) -> str:
-        return f"{self.from_status} → {self.to_status}"
+        return f"{Status(self.from_status).text} → {Status(self.to_status).text}"

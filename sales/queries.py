@@ -1,4 +1,4 @@
-"""Read sales orders and their processes. Returns values, never querysets."""
+"""Read sales orders and their processes. The functions return values, never querysets."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -59,7 +59,7 @@ class OrderProcess:
 
 
 def find_order_process(reference_or_id: str) -> OrderProcess | None:
-    """Return the process of the sales order with this reference or id."""
+    """Return the process of the sales order with this reference or id, or None."""
     matches = Q(order__reference=reference_or_id)
     if _is_uuid(reference_or_id):
         matches |= Q(order_id=reference_or_id)
@@ -84,7 +84,7 @@ def find_order_process(reference_or_id: str) -> OrderProcess | None:
 
 
 def reference_for_key(key: UUID) -> str | None:
-    """Return the reference of the sales order with this id, or with this linked purchase order."""
+    """Return the reference of the sales order with this id or linked purchase order, or None."""
     linked = LinkedPurchaseOrder.objects.filter(pk=key).values("order_status")
     rows = SalesOrder.objects.filter(Q(pk=key) | Q(pk__in=linked))
     return rows.values_list("reference", flat=True).first()
@@ -117,7 +117,7 @@ def order_ids_needing_attention() -> set[UUID]:
 
 
 def awaited_purchase_orders() -> dict[UUID, UUID]:
-    """Return the purchase orders that sales orders await: sales order ids by purchase order id."""
+    """Return the ids of sales orders by the id of the purchase order that they await."""
     rows = OrderStatus.objects.filter(status=Status.AWAITING_GOODS_RECEIVED)
     pairs = rows.values_list("purchase_order_id", "order_id")
     return {
@@ -126,19 +126,19 @@ def awaited_purchase_orders() -> dict[UUID, UUID]:
 
 
 def open_linked_purchase_orders() -> dict[UUID, UUID]:
-    """Return the linked purchase orders that Sales knows as open: sales order ids by their id."""
+    """Return the ids of sales orders by the id of each open linked purchase order."""
     rows = LinkedPurchaseOrder.objects.filter(closed_by_message_id__isnull=True)
     return dict(rows.values_list("purchase_order_id", "order_status_id"))
 
 
 def closing_message_ids() -> dict[UUID, int | None]:
-    """Return the message that closed each linked purchase order; None while it is open."""
+    """Return the id of the message that closed each linked purchase order; None if it is open."""
     rows = LinkedPurchaseOrder.objects.values_list("purchase_order_id", "closed_by_message_id")
     return dict(rows)
 
 
 def lines_on_order() -> Iterator[tuple[UUID, UUID, int]]:
-    """Yield sales order, product and quantity on order, for orders that await goods."""
+    """Yield sales order id, product id and quantity on order, of orders that await goods."""
     rows = LinkedPurchaseOrderLine.objects.filter(
         linked_purchase_order__closed_by_message_id__isnull=True,
         linked_purchase_order__order_status__status=Status.AWAITING_GOODS_RECEIVED,
@@ -149,7 +149,7 @@ def lines_on_order() -> Iterator[tuple[UUID, UUID, int]]:
 
 
 def ordered_lines() -> Iterator[tuple[UUID, UUID, int, int]]:
-    """Yield sales order, product, quantity and revision, of orders that are not cancelled."""
+    """Yield sales order id, product id, quantity and revision, except of cancelled orders."""
     rows = SalesOrderLine.objects.exclude(order__order_status__status=Status.CANCELLED).order_by()
     yield from rows.values_list(
         "order", "product", "quantity", "order__order_status__revision"

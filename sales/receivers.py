@@ -1,7 +1,7 @@
 """Turn the signal that messages are available into a Celery task.
 
-`countdown` belongs to a scheduled message such as RetryReservation. The queued message in the
-database holds the due time: if Celery loses the task, the next sweep starts it.
+`countdown`: seconds until a scheduled message, such as RetryReservation, is due. The database
+stores the due time of the message: if Celery loses the task, the next sweep starts it.
 """
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""The paths under `/api/v1/sales/`."""
+
 from django.urls import path
 
 from sales import api

@@ -1,1 +1,1 @@
-"""Stock levels and reservations. Knows neither customers nor why goods are purchased."""
+"""Stock levels and reservations. Independent of customers and suppliers."""

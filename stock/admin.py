@@ -188,12 +188,12 @@ class StockMovementAdmin(ReadOnlyAdmin[StockMovement]):
     def source_document(self, movement: StockMovement) -> SafeString:
         match movement.movement_type:
             case MovementType.RECEIVED:
-                return page_link("purchase.receipt", movement.source_document_id, "receipt")
+                return page_link("purchase.receipt", movement.source_document_id, "Receipt")
             case MovementType.ADJUSTED:
-                return page_link("stock.stockadjustment", movement.pk, "adjustment")
+                return page_link("stock.stockadjustment", movement.pk, "Adjustment")
             case MovementType.REVERSED:
-                return page_link("stock.receiptreversal", movement.pk, "reversal")
-        return page_link("stock.reservation", movement.source_document_id, "reservation")
+                return page_link("stock.receiptreversal", movement.pk, "Reversal")
+        return page_link("stock.reservation", movement.source_document_id, "Reservation")
 
 
 class StockAdjustmentForm(IdempotentForm[StockAdjustment]):
@@ -248,7 +248,7 @@ class StockAdjustmentAdmin(ServiceAddAdmin[StockAdjustment]):
 
 
 class ReceiptReversalForm(IdempotentForm[ReceiptReversal]):
-    receipt = forms.UUIDField(help_text="ID of the receipt.", widget=AdminUUIDInputWidget)
+    receipt = forms.UUIDField(help_text="Id of the receipt.", widget=AdminUUIDInputWidget)
     quantity = forms.IntegerField(
         min_value=1, max_value=MAX_QUANTITY, help_text="Quantity to reverse."
     )

@@ -1,8 +1,8 @@
-"""Stock's allocation rule, as pure functions of quantities.
+"""The allocation rule of Stock. Pure.
 
-Available stock is reserved in the order of requests. Stock that arrives is allocated to
+Available stock is reserved in the order of requests. Stock that becomes available is allocated to
 backorders: first to the reservation that it is pegged to, up to the pegged quantity; then by
-priority, placement time and id. The remainder becomes available.
+priority, placement time and id. The remainder stays available.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-Quantities = dict[UUID, int]  # by product or by reservation; every quantity is positive
+Quantities = dict[UUID, int]  # by product id or reservation id; every quantity is positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,31 +25,32 @@ class Backorder:
 def initial_reservation(
     requested: Mapping[UUID, int], available: Mapping[UUID, int], *, allow_partial: bool
 ) -> Quantities:
-    """Return what a new reservation gets, by product.
+    """Return the quantities that a new reservation gets, by product.
 
-    Each line is reserved whole or not at all, or in part with `allow_partial`.
+    Without `allow_partial`, each line is reserved in full or not at all.
     """
     reserved = {}
     for product_id, quantity in requested.items():
-        on_offer = available.get(product_id, 0)
-        if on_offer >= quantity or (allow_partial and on_offer > 0):
-            reserved[product_id] = min(quantity, on_offer)
+        available_quantity = available.get(product_id, 0)
+        if available_quantity >= quantity or (allow_partial and available_quantity > 0):
+            reserved[product_id] = min(quantity, available_quantity)
     return reserved
 
 
 def allocate(
     available: int, backorders: Mapping[UUID, Backorder], pegs: Mapping[UUID, int] | None = None
 ) -> Quantities:
-    """Distribute the available quantity of one product; return what each reservation gets.
+    """Distribute the available quantity of one product; return the quantity of each reservation.
 
-    `pegs` are the pegged quantities of the increase, by reservation. A peg may exceed the
-    shortage, or name a reservation without one: the excess goes to the other backorders.
+    `backorders`: by reservation. `pegs`: the pegged part of the available quantity, by
+    reservation. A peg may exceed the shortage of its reservation, or the reservation may have no
+    shortage: then the excess goes to the other backorders.
     """
     allocated: Quantities = {}
     for reservation_id, pegged in (pegs or {}).items():
         if reservation_id in backorders:
-            share = min(pegged, backorders[reservation_id].shortage, available)
-            available -= _add(allocated, reservation_id, share)
+            quantity = min(pegged, backorders[reservation_id].shortage, available)
+            available -= _add(allocated, reservation_id, quantity)
     if available:
         for reservation_id, backorder in sorted(backorders.items(), key=_queue_key):
             shortage = backorder.shortage - allocated.get(reservation_id, 0)
@@ -58,6 +59,7 @@ def allocate(
 
 
 def _add(allocated: Quantities, reservation_id: UUID, quantity: int) -> int:
+    """Allocate the quantity if it is positive; return the allocated quantity."""
     if quantity > 0:
         allocated[reservation_id] = allocated.get(reservation_id, 0) + quantity
     return max(quantity, 0)

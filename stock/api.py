@@ -1,4 +1,4 @@
-"""`/api/v1/stock/`"""
+"""The REST endpoints under `/api/v1/stock/`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -65,7 +65,7 @@ class StockAdjustmentCreate(StrictSerializer):
     ]
 )
 class ReceiptReversalCreate(StrictSerializer):
-    """A received quantity to take back."""
+    """A received quantity to reverse."""
 
     id = ClientIdField()
     receipt_id = ClientIdField(
@@ -172,7 +172,7 @@ class ReceiptReversalCreateView(generics.GenericAPIView[ReceiptReversal]):
 
     @accepts(ReceiptReversalCreate, shows=ReceiptReversalSerializer, status=201)
     def post(self, request: Request, given: Mapping[str, Any]) -> ReceiptReversal:
-        """Take back a quantity that a receipt recorded by mistake."""
+        """Reverse a quantity that was received by mistake."""
         reverse_receipt(Reversal(**_with_product_id(given)), actor=actor_of(request))
         return self.get_queryset().get(source_document_id=given["id"])
 

@@ -1,3 +1,5 @@
+"""The Django app of Stock. It subscribes to the messages that Stock handles."""
+
 from django.apps import AppConfig
 
 from orderflow.messaging.subscriptions import subscribe
@@ -9,9 +11,9 @@ class StockConfig(AppConfig):
     name = "stock"
 
     def ready(self) -> None:
-        from stock import receivers, services, tasks
+        import stock.receivers  # noqa: F401  # connects the signal receiver
+        from stock import services, tasks
 
-        assert receivers
         subscribe(
             tasks.CONSUMER,
             to=[

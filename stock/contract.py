@@ -14,7 +14,7 @@ from orderflow.messaging.messages import Command, Event
 
 @dataclass(frozen=True, kw_only=True)
 class MakeReservation(Command):
-    """Reserve these quantities; backorder what is short. A repeated request is answered again.
+    """Reserve these quantities, and backorder the shortages. A repeated request is answered again.
 
     A higher `revision` replaces the lines; reserved stock that is no longer needed is released.
     Backorders are allocated by `priority` (higher first), then by `placed_at`. Without
@@ -36,7 +36,10 @@ class MakeReservation(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseReservation(Command):
-    """Release the reserved stock. An unknown reservation is stored as released."""
+    """Release the reserved stock.
+
+    An unknown reservation is stored as released, so that a later MakeReservation is ignored.
+    """
 
     reservation_id: UUID
 
@@ -47,7 +50,7 @@ class ReleaseReservation(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ShipReservation(Command):
-    """Ship the goods of an accepted reservation."""
+    """Ship the reserved goods of an accepted reservation."""
 
     reservation_id: UUID
 
@@ -71,7 +74,10 @@ class ReservationAccepted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReservationRejected(Event):
-    """At least one line is short; the reservation is backordered. `shortages` is never empty."""
+    """At least one line has a shortage: the reservation is backordered.
+
+    `shortages`: the quantity that could not be reserved, by product; never empty.
+    """
 
     reservation_id: UUID
     revision: int

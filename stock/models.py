@@ -16,11 +16,15 @@ from orderflow.core.reasons import MAX_REASON_LENGTH
 
 class StockLevelQuerySet(models.QuerySet["StockLevel"]):
     def locked(self) -> Self:
-        """Lock the rows by product id. All code locks stock levels first, then reservations."""
+        """Lock the rows by product id.
+
+        All code locks in this order, and stock levels before reservations, so that transactions
+        cannot deadlock.
+        """
         return self.select_for_update(no_key=True).order_by("product_id")
 
     def with_backordered(self) -> Self:
-        """Add `backordered`: the sum of the shortages of the product."""
+        """Add `backordered`: the sum of the shortages of the product's backordered lines."""
         lines = ReservationLine.objects.backordered().filter(product=OuterRef("product"))
         shortages = lines.order_by().values("product")
         total = shortages.annotate(total=Sum(F("quantity") - F("reserved"))).values("total")
@@ -28,7 +32,7 @@ class StockLevelQuerySet(models.QuerySet["StockLevel"]):
 
 
 class StockLevel(models.Model):
-    """The quantities of one product: on hand, and how much of it is reserved."""
+    """The quantity of one product on hand, and how much of it is reserved."""
 
     product = models.OneToOneField(
         Product, on_delete=models.PROTECT, primary_key=True, related_name="stock_level"
@@ -93,7 +97,9 @@ class Reservation(models.Model):
         max_length=11, choices=ReservationStatus, default=ReservationStatus.BACKORDERED
     )
     revision = models.PositiveIntegerField()
-    request_number = models.PositiveIntegerField(help_text="The latest request that was answered.")
+    request_number = models.PositiveIntegerField(
+        help_text="Number of the latest request that was answered."
+    )
     priority = models.IntegerField()
     placed_at = models.DateTimeField()
 
@@ -121,10 +127,10 @@ class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
     def within_reach(
         self, quantities: Mapping[UUID, int]
     ) -> models.QuerySet["ReservationLine", UUID]:
-        """Return the reservations that get a share if these quantities are allocated in order.
+        """Return the ids of the reservations that get a share of these quantities, by product.
 
-        A reservation is within reach if the shortages before it in the queue are smaller than the
-        quantity. Reservations further back are neither read nor locked.
+        A reservation gets a share if the sum of the shortages before it in the backorder queue is
+        smaller than the quantity. So reservations further back need not be read or locked.
         """
         shortage = F("quantity") - F("reserved")
         queue_position = (
@@ -132,14 +138,18 @@ class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
             F("reservation__placed_at").asc(),
             F("reservation_id").asc(),
         )
-        shortages = Window(Sum(shortage), partition_by="product", order_by=queue_position)
-        reach = Case(
-            *(When(product=each, then=Value(quantity)) for each, quantity in quantities.items())
+        running_total = Window(Sum(shortage), partition_by="product", order_by=queue_position)
+        allocated = Case(
+            *(
+                When(product=product_id, then=Value(quantity))
+                for product_id, quantity in quantities.items()
+            )
         )
         rows = self.filter(product__in=quantities).annotate(
-            before=shortages - shortage, reach=reach
+            shortage_before=running_total - shortage, allocated=allocated
         )
-        return rows.filter(before__lt=F("reach")).values_list("reservation_id", flat=True)
+        within_reach = rows.filter(shortage_before__lt=F("allocated"))
+        return within_reach.values_list("reservation_id", flat=True)
 
 
 class ReservationLine(models.Model):
@@ -260,14 +270,14 @@ class StockMovement(models.Model):
 
 
 class StockAdjustment(StockMovement):
-    """The stock movements that users recorded to correct on hand."""
+    """The stock movements by which users corrected on hand."""
 
     class Meta:
         proxy = True
 
 
 class ReceiptReversal(StockMovement):
-    """The stock movements that take back received quantities."""
+    """The stock movements that reverse received quantities."""
 
     class Meta:
         proxy = True

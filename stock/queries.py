@@ -1,4 +1,7 @@
-"""Read stock levels, reservations and the stock ledger. Returns values, never querysets."""
+"""Read stock levels, reservations and the stock ledger.
+
+The functions return values, never querysets.
+"""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -24,6 +27,8 @@ _RESERVING = [ReservationStatus.BACKORDERED, ReservationStatus.ACCEPTED]
 
 @dataclass(frozen=True, kw_only=True)
 class StockLevelSummary:
+    """The quantities of one product."""
+
     sku: str
     on_hand: int
     reserved: int
@@ -49,7 +54,7 @@ class ReservedLine:
 
 @dataclass(frozen=True, kw_only=True)
 class MovementRecord:
-    """One row of the stock ledger. `on_hand` and `reserved` are changes."""
+    """One row of the stock ledger. `on_hand` and `reserved`: by how much they changed."""
 
     id: int
     created_at: datetime
@@ -60,6 +65,7 @@ class MovementRecord:
 
 
 def stock_levels() -> list[StockLevelSummary]:
+    """Return the stock levels of all products, by SKU."""
     rows = StockLevel.objects.order_by("product__sku")
     return [
         StockLevelSummary(sku=sku, on_hand=on_hand, reserved=reserved)
@@ -68,6 +74,7 @@ def stock_levels() -> list[StockLevelSummary]:
 
 
 def reserved_lines(reservation_id: UUID) -> list[ReservedLine]:
+    """Return the lines of a reservation."""
     rows = ReservationLine.objects.filter(reservation=reservation_id)
     fields = rows.values_list("product", "product__sku", "quantity", "reserved")
     return [
@@ -88,17 +95,20 @@ def reserved_quantities(reservation_ids: Collection[UUID]) -> dict[tuple[UUID, U
 
 
 def queue_positions(reservation_id: UUID) -> dict[UUID, int]:
-    """Return the queue position by backordered product: 1 is allocated next, pegs aside."""
-    mine = Reservation.objects.backordered().filter(id=reservation_id).first()
-    if mine is None:
+    """Return the queue positions of a reservation, by product with a shortage.
+
+    Position 1 is allocated next, unless the received goods are pegged to another reservation.
+    """
+    own = Reservation.objects.backordered().filter(id=reservation_id).first()
+    if own is None:
         return {}
     backordered = ReservationLine.objects.backordered()
-    products = backordered.filter(reservation=mine).values_list("product", flat=True)
-    placed_before = Q(reservation__placed_at__lt=mine.placed_at) | Q(
-        reservation__placed_at=mine.placed_at, reservation__id__lt=mine.id
+    products = backordered.filter(reservation=own).values_list("product", flat=True)
+    placed_before = Q(reservation__placed_at__lt=own.placed_at) | Q(
+        reservation__placed_at=own.placed_at, reservation__id__lt=own.id
     )
-    ahead = Q(reservation__priority__gt=mine.priority) | (
-        Q(reservation__priority=mine.priority) & placed_before
+    ahead = Q(reservation__priority__gt=own.priority) | (
+        Q(reservation__priority=own.priority) & placed_before
     )
     rows = backordered.filter(ahead, product__in=products).order_by().values("product")
     ahead_by_product = dict(rows.annotate(count=Count("id")).values_list("product", "count"))
@@ -124,13 +134,12 @@ def movements_of(source_document_id: UUID) -> list[MovementRecord]:
 
 def reservation_ids_with_status(*statuses: str) -> set[UUID]:
     """Return the ids of the reservations with these statuses, which are sales order ids."""
-    chosen = [ReservationStatus(status) for status in statuses]
-    rows = Reservation.objects.filter(status__in=chosen)
+    rows = Reservation.objects.filter(status__in=[ReservationStatus(each) for each in statuses])
     return set(rows.values_list("id", flat=True))
 
 
 def recorded_adjustments(adjustment_ids: Collection[UUID]) -> dict[UUID, tuple[UUID, int, str]]:
-    """Return product, quantity and reason of the recorded ones of these adjustments, by id."""
+    """Return product id, quantity and reason of the adjustments that are recorded, by id."""
     rows = StockMovement.objects.filter(
         movement_type=MovementType.ADJUSTED, source_document_id__in=adjustment_ids
     )
@@ -142,7 +151,7 @@ def recorded_adjustments(adjustment_ids: Collection[UUID]) -> dict[UUID, tuple[U
 
 
 def received_quantity(receipt_id: UUID, product_id: UUID) -> int:
-    """Return the quantity of a product recorded for a receipt, minus its reversals."""
+    """Return the quantity of a product that is recorded for a receipt, minus its reversals."""
     rows = StockMovement.objects.filter(
         Q(movement_type=MovementType.RECEIVED, source_document_id=receipt_id)
         | Q(movement_type=MovementType.REVERSED, reversed_receipt_id=receipt_id),
@@ -153,7 +162,7 @@ def received_quantity(receipt_id: UUID, product_id: UUID) -> int:
 
 
 def recorded_reversal(reversal_id: UUID) -> tuple[UUID, UUID, int, str] | None:
-    """Return receipt, product, quantity and reason of a recorded reversal."""
+    """Return receipt id, product id, quantity and reason of a reversal; None if not recorded."""
     row = StockMovement.objects.filter(
         movement_type=MovementType.REVERSED, source_document_id=reversal_id
     ).first()
@@ -163,14 +172,14 @@ def recorded_reversal(reversal_id: UUID) -> tuple[UUID, UUID, int, str] | None:
 
 
 def shortages() -> Iterator[tuple[UUID, UUID, int]]:
-    """Yield reservation, product and shortage of every backordered line."""
+    """Yield reservation id, product id and shortage of every backordered line."""
     rows = ReservationLine.objects.backordered().order_by()
-    rows_with_shortage = rows.annotate(short=F("quantity") - F("reserved"))
-    yield from rows_with_shortage.values_list("reservation", "product", "short").iterator()
+    shortage = F("quantity") - F("reserved")
+    yield from rows.values_list("reservation", "product", shortage).iterator()
 
 
 def requested_lines() -> Iterator[tuple[UUID, UUID, int, int]]:
-    """Yield reservation, product, quantity and revision, of reservations that are not released."""
+    """Yield reservation id, product id, quantity and revision, except of released ones."""
     rows = ReservationLine.objects.exclude(
         reservation__status=ReservationStatus.RELEASED
     ).order_by()
@@ -180,7 +189,7 @@ def requested_lines() -> Iterator[tuple[UUID, UUID, int, int]]:
 
 
 def received_by_product() -> dict[UUID, int]:
-    """Return the received quantities minus the reversed ones."""
+    """Return the received quantities minus the reversed ones, by product id."""
     rows = StockMovement.objects.filter(
         movement_type__in=[MovementType.RECEIVED, MovementType.REVERSED]
     )
@@ -198,20 +207,21 @@ def _stock_level_checks() -> Iterator[InvariantCheck]:
     stock_levels = StockLevel.objects.select_related("product")
     yield check_invariant(
         "0 <= reserved <= on hand",
-        _shown(stock_levels.filter(Q(reserved__lt=0) | Q(reserved__gt=F("on_hand")))),
+        _stock_level_texts(stock_levels.filter(Q(reserved__lt=0) | Q(reserved__gt=F("on_hand")))),
     )
     reserved = _sum_of(
         ReservationLine.objects.filter(reservation__status__in=_RESERVING), "reserved"
     )
     yield check_invariant(
         "reserved equals the sum of the reservations",
-        _shown(stock_levels.annotate(total=reserved).exclude(reserved=F("total"))),
+        _stock_level_texts(stock_levels.annotate(total=reserved).exclude(reserved=F("total"))),
     )
     for field in ("on_hand", "reserved"):
         total = _sum_of(StockMovement.objects.all(), field)
         different = stock_levels.annotate(total=total).exclude(**{field: F("total")})
         yield check_invariant(
-            f"{field.replace('_', ' ')} equals the sum of the stock ledger", _shown(different)
+            f"{field.replace('_', ' ')} equals the sum of the stock ledger",
+            _stock_level_texts(different),
         )
 
 
@@ -220,17 +230,17 @@ def _reservation_checks() -> Iterator[InvariantCheck]:
     short = lines.filter(reserved__lt=F("quantity"))
     yield check_invariant(
         "accepted reservations are fully reserved",
-        _shown_lines(short.filter(reservation__status__in=_FULLY_RESERVED)),
+        _line_texts(short.filter(reservation__status__in=_FULLY_RESERVED)),
     )
     yield check_invariant(
         "released reservations hold no stock",
-        _shown_lines(lines.filter(reservation__status=ReservationStatus.RELEASED, reserved__gt=0)),
+        _line_texts(lines.filter(reservation__status=ReservationStatus.RELEASED, reserved__gt=0)),
     )
     backordered = short.filter(reservation__status=ReservationStatus.BACKORDERED)
     available = F("product__stock_level__on_hand") - F("product__stock_level__reserved")
     yield check_invariant(
         "no backorder could be filled from available stock",
-        _shown_lines(backordered.filter(quantity__lte=F("reserved") + available)),
+        _line_texts(backordered.filter(quantity__lte=F("reserved") + available)),
     )
     yield check_invariant(
         "every backordered reservation has a shortage",
@@ -244,9 +254,9 @@ def _sum_of(rows: QuerySet[ReservationLine] | QuerySet[StockMovement], field: st
     return Coalesce(Subquery(of_product.annotate(total=Sum(field)).values("total")), 0)
 
 
-def _shown(stock_levels: QuerySet[StockLevel]) -> Iterator[str]:
+def _stock_level_texts(stock_levels: QuerySet[StockLevel]) -> Iterator[str]:
     return (f"{row.product.sku}: {row}" for row in stock_levels)
 
 
-def _shown_lines(lines: QuerySet[ReservationLine]) -> Iterator[str]:
+def _line_texts(lines: QuerySet[ReservationLine]) -> Iterator[str]:
     return (f"{line.reservation}: {line}" for line in lines)

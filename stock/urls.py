@@ -1,3 +1,5 @@
+"""The paths under `/api/v1/stock/`."""
+
 from django.urls import path
 
 from stock import api

@@ -1,4 +1,4 @@
-"""The admin pages of Purchase."""
+"""The admin pages of Purchase. Importing this package registers them."""
 
 from purchase.admin import orders, receipts
 

@@ -28,7 +28,7 @@ class ExpectedDateField(forms.DateTimeField):
 
 
 class OpenOrderAction(ActionForm[PurchaseOrder]):
-    """An action on purchase orders with goods outstanding."""
+    """An action on open purchase orders."""
 
     @classmethod
     def is_available_for(cls, row: PurchaseOrder) -> bool:
@@ -36,7 +36,7 @@ class OpenOrderAction(ActionForm[PurchaseOrder]):
 
 
 class LocalOrderAction(OpenOrderAction):
-    """An action on open purchase orders that no external system manages."""
+    """An action on open purchase orders that are not external."""
 
     @classmethod
     def is_available_for(cls, row: PurchaseOrder) -> bool:
@@ -98,12 +98,13 @@ class ReceivedQuantityForm(forms.Form):
         required=False, min_value=0, max_value=MAX_QUANTITY, widget=AdminIntegerFieldWidget
     )
 
-    def given(self) -> int:
+    def received_quantity(self) -> int:
+        """Return the quantity; 0 if it is empty or invalid."""
         return (self.is_valid() and self.cleaned_data["quantity"]) or 0
 
 
 class ReceivePartially(LocalOrderAction):
-    """Has one form for each line.
+    """Has one form for each line, with the id of the line in the field name.
 
     So a quantity stays with its line, also if another user receives goods in the meantime.
     """
@@ -133,14 +134,14 @@ class ReceivePartially(LocalOrderAction):
                 yield line.product.sku, *quantities, form["quantity"]
 
     def clean(self) -> None:
-        if not any(form.given() or form.errors for _, form in self._lines):
+        if not any(form.received_quantity() or form.errors for _, form in self._lines):
             raise forms.ValidationError("Enter a received quantity for at least one line.")
 
     def execute(self, *, actor: str) -> object:
         received = [
-            ProductQuantity(product_id=line.product_id, quantity=form.given())
+            ProductQuantity(product_id=line.product_id, quantity=form.received_quantity())
             for line, form in self._lines
-            if form.given()
+            if form.received_quantity()
         ]
         draft = ReceiptDraft(
             purchase_order_id=self._order.pk, id=self.cleaned_data["receipt_id"], lines=received

@@ -30,6 +30,7 @@ from purchase.admin.actions import (
     Reschedule,
 )
 from purchase.contract import PeggedQuantity
+from purchase.lifecycle import Status
 from purchase.models import (
     PurchaseOrder,
     PurchaseOrderHistoryEntry,
@@ -146,13 +147,13 @@ class PurchaseOrderAdmin(ActionAdmin[PurchaseOrder], ServiceAddAdmin[PurchaseOrd
             log_entry=f"{ReceiveAll.log_entry}.",
         )
 
-    @admin.action(description="Cancel", permissions=["act"])
+    @admin.action(description=CancelPurchaseOrders.label, permissions=["act"])
     def cancel(
         self, request: HttpRequest, selected: QuerySet[PurchaseOrder]
     ) -> HttpResponse | None:
         return self.confirm(request, "cancel", selected)
 
-    @admin.action(description="Close short", permissions=["act"])
+    @admin.action(description=CloseShort.label, permissions=["act"])
     def close_short(
         self, request: HttpRequest, selected: QuerySet[PurchaseOrder]
     ) -> HttpResponse | None:
@@ -196,8 +197,7 @@ class PurchaseOrderHistoryEntryAdmin(ReadOnlyAdmin[PurchaseOrderHistoryEntry]):
     fields = [
         "order",
         "created",
-        "from_status",
-        "to_status",
+        "status_change",
         "description",
         "message",
         "actor",
@@ -207,3 +207,7 @@ class PurchaseOrderHistoryEntryAdmin(ReadOnlyAdmin[PurchaseOrderHistoryEntry]):
     created = time_column("created_at")
     order_link = link_column("order")
     message = link_column("message_id", model="messaging.storedmessage")
+
+    @admin.display
+    def status_change(self, entry: PurchaseOrderHistoryEntry) -> str:
+        return f"{Status(entry.from_status).label} → {Status(entry.to_status).label}"

@@ -9,13 +9,12 @@ from purchase.services.dates import ExpectedDateOutOfRange
 from purchase.services.decisions import cancel_purchase_orders, close_short, reschedule
 from purchase.services.messages import handle_messages
 from purchase.services.overdue import mark_overdue
+from purchase.services.receipt_work import ReceiptAlreadyExists, ReceiptDraft
 from purchase.services.receipts import receive_goods, receive_outstanding
 from purchase.services.work import (
     PurchaseOrderClosed,
     PurchaseOrderIsExternal,
     PurchaseOrderNotFound,
-    ReceiptAlreadyExists,
-    ReceiptDraft,
 )
 
 __all__ = [

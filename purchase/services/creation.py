@@ -19,12 +19,16 @@ from purchase.models import PurchaseOrder, PurchaseOrderLine
 from purchase.services.dates import validate_expected_date
 from purchase.services.work import default_reference
 
-PeggedLines = dict[tuple[UUID, UUID | None], int]  # quantities by product and peg
+PeggedLines = dict[tuple[UUID, UUID | None], int]  # quantities by product id and peg
 
 
 @dataclass(frozen=True, kw_only=True)
 class PurchaseOrderDraft:
-    """A purchase order to create. Omitted values are generated: id, reference, expected date."""
+    """A purchase order to create.
+
+    If omitted, `id` and `reference` are generated, and `expected_at` is `ORDERFLOW_LEAD_TIME` from
+    now.
+    """
 
     lines: Sequence[PeggedQuantity]
     id: UUID = field(default_factory=uuid.uuid4)
@@ -51,8 +55,8 @@ def create_purchase_orders(
 ) -> list[PurchaseOrder]:
     """Create all purchase orders or none, and return them in the same order.
 
-    A draft whose id exists with the same lines returns the existing purchase order. One that was
-    withdrawn before it was created stays cancelled.
+    If the id of a draft exists with the same content, the existing purchase order is returned. A
+    purchase order that was withdrawn before it was created stays cancelled.
     Raises: `PurchaseOrderAlreadyExists`, `LinesRequired`, `QuantityOutOfRange`,
     `ExpectedDateOutOfRange`.
     """
@@ -83,26 +87,28 @@ def _existing(
 ) -> dict[UUID, PurchaseOrder]:
     """Return the purchase orders that exist with the same content.
 
-    Omitted values do not count, nor does the expected date, which may have changed since.
+    Omitted values are not compared, nor is the expected date, which may have changed.
+    Raises: `PurchaseOrderAlreadyExists`.
     """
     rows = PurchaseOrder.objects.prefetch_related("lines").in_bulk(drafts)
     for order_id, row in rows.items():
         ordered = {(line.product_id, line.pegged_to): line.quantity for line in row.lines.all()}
-        withdrawn_before = row.status == Status.CANCELLED and not ordered
+        withdrawn_before_creation = row.status == Status.CANCELLED and not ordered
         reference = drafts[order_id].reference or row.reference
-        same = ordered == lines[order_id] and reference == row.reference
-        if not withdrawn_before and not same:
+        has_same_content = ordered == lines[order_id] and reference == row.reference
+        if not withdrawn_before_creation and not has_same_content:
             raise PurchaseOrderAlreadyExists(f"id {order_id}")
     return rows
 
 
 def _insert(orders: Mapping[UUID, PurchaseOrder], lines: Mapping[UUID, PeggedLines]) -> None:
-    # A purchase order of this call that was inserted since the query above is not a different one:
-    # the insert fails with a unique violation, and the call is repeated.
+    # A concurrent call may have inserted purchase orders of this call since they were looked up.
+    # Their references are not duplicates: the insert fails with a unique violation, and the call
+    # is repeated.
     others = PurchaseOrder.objects.exclude(id__in=orders)
     references = [order.reference for order in orders.values()]
     check_references_unique(references, others, PurchaseOrderAlreadyExists)
-    # In the order of the references: concurrent inserts of the same ones cannot deadlock.
+    # By reference, so that concurrent inserts cannot deadlock.
     PurchaseOrder.objects.bulk_create(sorted(orders.values(), key=lambda row: row.reference))
     PurchaseOrderLine.objects.bulk_create(
         PurchaseOrderLine(

@@ -16,11 +16,11 @@ class ExpectedDateOutOfRange(DomainError):
     def __init__(self, expected_at: datetime) -> None:
         super().__init__(
             "`expected_at` must be between 2000-01-01 and 2099-12-31, not "
-            f"{expected_at:%Y-%m-%d}. Check the year."
+            f"{expected_at:%Y-%m-%d}. Check the year. No changes were made."
         )
 
 
 def validate_expected_date(expected_at: datetime | None) -> None:
-    """Raises: `ExpectedDateOutOfRange`."""
+    """Raises: `ExpectedDateOutOfRange`. None is valid: the default lead time is used."""
     if expected_at is not None and not MIN_EXPECTED_AT <= expected_at < MAX_EXPECTED_AT:
         raise ExpectedDateOutOfRange(expected_at)

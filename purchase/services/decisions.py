@@ -16,7 +16,7 @@ def cancel_purchase_orders(
 ) -> int:
     """Cancel all of these purchase orders or none; return how many changed.
 
-    A cancelled one is not changed again. Sales purchases the shortages again.
+    A purchase order that is already cancelled is not changed. Sales purchases the shortages again.
     Locks: the purchase orders, by id.
     Raises: `PurchaseOrderCannotBeCancelled`, `PurchaseOrderNotFound`, `PurchaseOrderIsExternal`,
     `ReasonTooLong`.
@@ -25,9 +25,10 @@ def cancel_purchase_orders(
 
 
 def close_short(purchase_order_ids: Collection[UUID], *, actor: str, reason: str = "") -> int:
-    """Close all of these purchase orders with goods outstanding, or none; return how many changed.
+    """Close all of these purchase orders short, or none; return how many changed.
 
-    One that is closed short is not changed again. Sales purchases the shortages again.
+    A purchase order that is already closed short is not changed. Sales purchases the shortages
+    again.
     Locks: the purchase orders, by id.
     Raises: `PurchaseOrderCannotBeClosedShort`, `PurchaseOrderNotFound`,
     `PurchaseOrderIsExternal`, `ReasonTooLong`.
@@ -39,7 +40,7 @@ def close_short(purchase_order_ids: Collection[UUID], *, actor: str, reason: str
 def reschedule(
     purchase_order_id: UUID, expected_at: datetime, *, actor: str, reason: str = ""
 ) -> int:
-    """Set another expected date and clear the overdue flag; return 1 if it changed, else 0.
+    """Set the expected date; return 1 if it changed, else 0. A change clears the overdue flag.
 
     Locks: the purchase order.
     Raises: `ExpectedDateOutOfRange`, `PurchaseOrderClosed`, `PurchaseOrderNotFound`,
@@ -48,14 +49,14 @@ def reschedule(
     validate_expected_date(expected_at)
     rows = PurchaseOrder.objects.filter(id=purchase_order_id)
     work = Work(rows.locked(), actor=actor, reason=reason)
-    work.reschedule(work.order(purchase_order_id), expected_at)
+    work.reschedule(purchase_order_id, expected_at)
     return work.save()
 
 
 @transaction.atomic
 def _decide(
     purchase_order_ids: Collection[UUID],
-    change: Callable[[Work, PurchaseOrder], None],
+    change: Callable[[Work, UUID], None],
     *,
     actor: str,
     reason: str,
@@ -63,5 +64,5 @@ def _decide(
     rows = PurchaseOrder.objects.filter(id__in=purchase_order_ids)
     work = Work(rows.locked(), actor=actor, reason=reason)
     for purchase_order_id in purchase_order_ids:
-        change(work, work.order(purchase_order_id))
+        change(work, purchase_order_id)
     return work.save()

@@ -1,11 +1,11 @@
 """External purchasing: send purchase orders to another system, and record what it received.
 
-Each external purchase order is stored here too, so that everybody sees what is on order. Only
+Each external purchase order is stored here too, so that every user sees what is on order. Only
 reports of the external system change it.
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -27,19 +27,15 @@ from purchase.lifecycle import OPEN_STATUSES, ProductNotOrdered, Status
 from purchase.models import ExternalReceipt, ExternalReceiptLine, PurchaseOrder, Receipt
 from purchase.services.creation import PurchaseOrderDraft, create_purchase_orders
 from purchase.services.messages import apply_commands
-from purchase.services.work import (
-    PurchaseOrderClosed,
-    PurchaseOrderNotFound,
-    ReceiptAlreadyExists,
-    ReceiptDraft,
-    Work,
-)
+from purchase.services.receipt_work import ReceiptAlreadyExists, ReceiptDraft, ReceiptWork
+from purchase.services.work import PurchaseOrderClosed, PurchaseOrderNotFound
 
 logger = logging.getLogger(__name__)
 
-# Seconds to connect and to wait for the response; together shorter than the kernel's lease.
+# Seconds to connect, and to wait for the response; together shorter than `consuming.LEASE`.
 TIMEOUTS = (3.05, 15)
-NOT_FOUND = "purchase_order_not_found"  # codes of the external system's problems
+# Problem codes of the external system.
+NOT_FOUND = "purchase_order_not_found"
 CANNOT_BE_CANCELLED = "purchase_order_cannot_be_cancelled"
 WITHDRAW_REASON = "Sales no longer needs this purchase order."
 
@@ -49,14 +45,14 @@ class RejectedByExternalSystem(UnexpectedMessage):
 
 
 class PurchaseOrderIsNotExternal(ConflictError):
-    """The purchase order is received here, not reported by an external system."""
+    """The purchase order is not external: it is received here."""
 
     code = "purchase_order_is_not_external"
 
     def __init__(self, order: PurchaseOrder) -> None:
         super().__init__(
             f"Purchase order {order} is not external. "
-            f"Receive it at /api/v1/purchase/orders/{order.id}/receive/."
+            f"Receive it at /api/v1/purchase/orders/{order.id}/receive/. No changes were made."
         )
 
 
@@ -76,8 +72,8 @@ class ExternalReceiptAlreadyExists(ConflictError):
 class ExternalReceiptDraft:
     """A receipt that an external system reports.
 
-    `sequence_number`: 1 for the first receipt of the purchase order. `final`: no further goods
-    will arrive.
+    `sequence_number`: 1 for the first receipt of the purchase order. `lines`: empty only if
+    `final`. `final`: no further goods will arrive.
     """
 
     purchase_order_id: UUID
@@ -90,8 +86,8 @@ class ExternalReceiptDraft:
 def handle_external_messages(batch: Sequence[ReceivedMessage]) -> None:
     """Send commands to the external system; a non-transactional handler.
 
-    A command may be sent twice, with the same effect. The purchase order is stored here before it
-    is sent, so that no report names an unknown one.
+    A command may be sent twice; the second time has no effect. A purchase order is stored here
+    before it is sent, so that every report finds its purchase order.
     Raises: `RetryLater` if the external system is unavailable; `RejectedByExternalSystem`.
     """
     for received in batch:
@@ -118,9 +114,10 @@ def check_external(purchase_order_id: UUID) -> None:
 
 @retry_on_unique_violation
 def receive_external(draft: ExternalReceiptDraft, *, actor: str) -> ExternalReceipt:
-    """Store a receipt of the external system; apply it, and those buffered after it, in sequence.
+    """Store a receipt of the external system; apply it and the buffered ones after it in sequence.
 
-    A repeated sequence number with the same content changes nothing. Locks: the purchase order.
+    If the sequence number is stored with the same content, nothing changes.
+    Locks: the purchase order.
     Raises: `PurchaseOrderNotFound`, `PurchaseOrderIsNotExternal`,
     `ExternalReceiptAlreadyExists`, `PurchaseOrderClosed`, `ReceiptAlreadyExists`,
     `LinesRequired`, `QuantityOutOfRange`, `ProductNotOrdered`, and `QuantityExceedsOrdered` if
@@ -132,7 +129,7 @@ def receive_external(draft: ExternalReceiptDraft, *, actor: str) -> ExternalRece
     order = _external_order(PurchaseOrder.objects.locked(), draft.purchase_order_id)
     existing = order.external_receipts.filter(sequence_number=draft.sequence_number).first()
     if existing is None:
-        _check(order, draft, lines)
+        _check_applicable(order, draft, lines)
         _store(order, draft, lines, actor)
         _apply_in_sequence(order, draft.sequence_number, actor)
     else:
@@ -147,7 +144,7 @@ def receive_external(draft: ExternalReceiptDraft, *, actor: str) -> ExternalRece
 
 
 def _is_local(purchase_order_id: UUID) -> bool:
-    """Return whether it was created before purchasing became external."""
+    """Return whether the purchase order was created before purchasing became external."""
     return PurchaseOrder.objects.filter(id=purchase_order_id, external=False).exists()
 
 
@@ -174,7 +171,10 @@ def _as_json(command: CreatePurchaseOrder) -> dict[str, Any]:
 
 
 def _post(path: str, body: Mapping[str, Any], *, accepted_codes: Collection[str] = ()) -> str:
-    """POST to the external system; return "" on success, or the code of an accepted rejection."""
+    """POST to the external system; return "" on success, or a problem code in `accepted_codes`.
+
+    Raises: `RejectedByExternalSystem`, `RetryLater`.
+    """
     url = f"{settings.ORDERFLOW_EXTERNAL_PURCHASE_URL.rstrip('/')}/api/v1/purchase/{path}"
     headers = {"Authorization": f"Token {settings.ORDERFLOW_EXTERNAL_PURCHASE_TOKEN}"}
     try:
@@ -188,17 +188,18 @@ def _post(path: str, body: Mapping[str, Any], *, accepted_codes: Collection[str]
     code = problem_code(response)
     if code in accepted_codes:
         return code
-    text = f"{url} returned status {response.status_code}: {response.text[:500]}"
+    error_text = f"{url} returned status {response.status_code}: {response.text[:500]}"
     if response.status_code in (400, 409, 422):
-        raise RejectedByExternalSystem(text)
-    # Everything else can be repaired without a new message: an outage, a missing token, a proxy.
-    raise RetryLater(text)
+        raise RejectedByExternalSystem(error_text)
+    # Other failures do not depend on the message: an outage, an invalid token, a proxy.
+    raise RetryLater(error_text)
 
 
 # -- reports of the external system --------------------------------------------------------------
 
 
 def _external_order(orders: QuerySet[PurchaseOrder], purchase_order_id: UUID) -> PurchaseOrder:
+    """Raises: `PurchaseOrderNotFound`, `PurchaseOrderIsNotExternal`."""
     order = orders.filter(id=purchase_order_id).first()
     if order is None:
         raise PurchaseOrderNotFound(purchase_order_id)
@@ -207,10 +208,10 @@ def _external_order(orders: QuerySet[PurchaseOrder], purchase_order_id: UUID) ->
     return order
 
 
-def _check(
+def _check_applicable(
     order: PurchaseOrder, draft: ExternalReceiptDraft, lines: Sequence[ProductQuantity]
 ) -> None:
-    """Reject what could never be applied: buffered, it would block the receipts before it."""
+    """Reject a receipt that could never be applied, so that it does not block later ones."""
     if not lines:
         return
     if order.status not in OPEN_STATUSES:
@@ -247,9 +248,10 @@ def _store(
 
 
 def _apply_in_sequence(order: PurchaseOrder, sequence_number: int, actor: str) -> None:
-    """Apply buffered receipts up to the first gap.
+    """Apply the receipt with this number and the buffered ones around it, up to the first gap.
 
-    A buffered one that cannot be applied stays buffered, and the log says why.
+    If a receipt that was buffered before cannot be applied, it stays buffered and an error is
+    logged. Raises: the error of the receipt with this number.
     """
     rows = order.external_receipts.filter(applied=False).prefetch_related("lines")
     buffered = rows.order_by("sequence_number")
@@ -268,7 +270,7 @@ def _apply_in_sequence(order: PurchaseOrder, sequence_number: int, actor: str) -
 
 @transaction.atomic
 def _apply(order: PurchaseOrder, row: ExternalReceipt, actor: str) -> None:
-    work = Work([order], receipts=[row.receipt_id], actor=actor)
+    work = ReceiptWork([order], receipt_ids=[row.receipt_id], actor=actor)
     draft = ReceiptDraft(purchase_order_id=order.id, id=row.receipt_id, lines=list(_lines_of(row)))
     work.receive_external(draft, final=row.final)
     work.save()
@@ -276,9 +278,8 @@ def _apply(order: PurchaseOrder, row: ExternalReceipt, actor: str) -> None:
     row.save(update_fields=["applied"])
 
 
-def _without_gap(
-    buffered: Collection[ExternalReceipt], *, after: int
-) -> Iterator[ExternalReceipt]:
+def _without_gap(buffered: Iterable[ExternalReceipt], *, after: int) -> Iterator[ExternalReceipt]:
+    """Yield the receipts whose sequence numbers follow `after` without a gap."""
     for sequence_number, row in enumerate(buffered, after + 1):
         if row.sequence_number != sequence_number:
             return

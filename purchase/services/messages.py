@@ -6,7 +6,7 @@ from orderflow.messaging.messages import ReceivedMessage, UnexpectedMessage
 from purchase.contract import CreatePurchaseOrder, ReverseReceipt, WithdrawPurchaseOrder
 from purchase.models import PurchaseOrder, Receipt
 from purchase.services.creation import PurchaseOrderDraft, create_purchase_orders
-from purchase.services.work import Work
+from purchase.services.receipt_work import ReceiptWork
 
 
 def handle_messages(batch: Sequence[ReceivedMessage]) -> None:
@@ -34,7 +34,11 @@ def handle_messages(batch: Sequence[ReceivedMessage]) -> None:
 
 
 def apply_commands(batch: Sequence[ReceivedMessage]) -> None:
-    """Apply a batch of commands to purchase orders, local and external ones."""
+    """Apply a batch of commands to purchase orders, local and external ones.
+
+    Locks: the purchase orders, by id. Raises: `UnexpectedMessage`, and the errors of
+    `create_purchase_orders`.
+    """
     commands = [
         received.message for received in batch if isinstance(received.message, CreatePurchaseOrder)
     ]
@@ -44,21 +48,23 @@ def apply_commands(batch: Sequence[ReceivedMessage]) -> None:
             for command in commands
         ]
     )
-    _change([each for each in batch if not isinstance(each.message, CreatePurchaseOrder)])
+    _withdraw_and_reverse(
+        [each for each in batch if not isinstance(each.message, CreatePurchaseOrder)]
+    )
 
 
-def _change(batch: Sequence[ReceivedMessage]) -> None:
+def _withdraw_and_reverse(batch: Sequence[ReceivedMessage]) -> None:
     if not batch:
         return
     messages = [received.message for received in batch]
-    withdrawn = {
+    withdrawn_ids = {
         each.purchase_order_id for each in messages if isinstance(each, WithdrawPurchaseOrder)
     }
-    receipts = {each.receipt_id for each in messages if isinstance(each, ReverseReceipt)}
+    receipt_ids = {each.receipt_id for each in messages if isinstance(each, ReverseReceipt)}
     # Read without a lock: the purchase order of a receipt never changes.
-    rows = Receipt.objects.filter(id__in=receipts)
-    order_ids = withdrawn | set(rows.values_list("order_id", flat=True))
-    work = Work(PurchaseOrder.objects.filter(id__in=order_ids).locked(), receipts=receipts)
+    reversed_ids = Receipt.objects.filter(id__in=receipt_ids).values_list("order_id", flat=True)
+    rows = PurchaseOrder.objects.filter(id__in=withdrawn_ids | set(reversed_ids))
+    work = ReceiptWork(rows.locked(), receipt_ids=receipt_ids)
     for received in batch:
         work.cause = received.id
         match received.message:

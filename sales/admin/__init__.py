@@ -1,4 +1,4 @@
-"""The admin pages of Sales."""
+"""The admin pages of Sales. Importing this package registers them."""
 
 from sales.admin import order_status, orders
 

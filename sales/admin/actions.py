@@ -65,8 +65,9 @@ class ChangedLineForm(forms.Form):
     )
 
     def clean(self) -> None:
-        is_empty = "product" in self.cleaned_data and not self.cleaned_data["product"]
-        if is_empty and self.cleaned_data.get("quantity"):
+        # An invalid product is not in `cleaned_data`; it has its own error.
+        product_is_empty = "product" in self.cleaned_data and not self.cleaned_data["product"]
+        if product_is_empty and self.cleaned_data.get("quantity"):
             self.add_error("product", "Select a product for this quantity.")
 
 
@@ -74,7 +75,7 @@ ChangedLineFormSet = forms.formset_factory(ChangedLineForm, extra=3)
 
 
 class ChangeLines(ReasonActionForm[SalesOrder]):
-    """Sends the revision that the user saw, so that no other change is overwritten."""
+    """Sends the revision that the user saw, so that no concurrent change is overwritten."""
 
     label, success_verb, log_entry = "Change lines", "Changed lines of", "Changed lines"
     headings = ["Product", "Quantity (0 removes the line)"]

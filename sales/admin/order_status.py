@@ -19,12 +19,12 @@ from sales.models import (
     OrderStatus,
     OrderStatusChange,
 )
-from sales.process_manager import STORED_STATUSES
+from sales.process_manager import STORED_STATUSES, Status
 
 
 @admin.display(description="status change", ordering="to_status")
 def status_change(self: object, change: OrderStatusChange) -> str:
-    return str(change).replace("_", " ")
+    return f"{Status(change.from_status).label} → {Status(change.to_status).label}"
 
 
 class LinkedPurchaseOrderInline(ReadOnlyInline[LinkedPurchaseOrder, OrderStatus]):
@@ -133,7 +133,7 @@ class ToStatusFilter(admin.SimpleListFilter):
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[OrderStatusChange]
     ) -> list[tuple[str, str]]:
-        return [(status.value, status.text) for status in STORED_STATUSES]
+        return [(status.value, status.label) for status in STORED_STATUSES]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[OrderStatusChange]

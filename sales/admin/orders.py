@@ -134,28 +134,28 @@ class SalesOrderAdmin(ActionAdmin[SalesOrder], ServiceAddAdmin[SalesOrder]):
     def has_deliver_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("sales.deliver_salesorder")
 
-    @admin.action(description="Deliver", permissions=["deliver"])
+    @admin.action(description=DeliverOrders.label, permissions=["deliver"])
     def deliver(self, request: HttpRequest, selected: QuerySet[SalesOrder]) -> None:
         orders, actor = list(selected), request.user.get_username()
         self.run_service(
             request,
             orders,
             lambda: deliver_orders([order.pk for order in orders], actor=actor),
-            success_verb="Delivered",
-            log_entry="Delivered.",
+            success_verb=DeliverOrders.success_verb,
+            log_entry=f"{DeliverOrders.log_entry}.",
         )
 
-    @admin.action(description="Cancel", permissions=["act"])
+    @admin.action(description=CancelOrders.label, permissions=["act"])
     def cancel(self, request: HttpRequest, selected: QuerySet[SalesOrder]) -> HttpResponse | None:
         return self.confirm(request, "cancel", selected)
 
-    @admin.action(description="Retry reservation", permissions=["act"])
+    @admin.action(description=RetryReservations.label, permissions=["act"])
     def retry(self, request: HttpRequest, selected: QuerySet[SalesOrder]) -> HttpResponse | None:
         return self.confirm(request, "retry", selected)
 
     @admin.display(ordering="order_status__status")
     def status(self, order: SalesOrder) -> str:
-        return order.status.text
+        return order.status.label
 
     @admin.display(ordering="order_status__revision")
     def revision(self, order: SalesOrder) -> int:
@@ -191,7 +191,10 @@ class SalesOrderAdmin(ActionAdmin[SalesOrder], ServiceAddAdmin[SalesOrder]):
 
 
 def _history_line(change: OrderStatusChange, types: Mapping[int, str]) -> SafeString:
-    """Return time, status change, message type, actor and reason. `types`: by message id."""
+    """Return time, status change, message type, actor and reason.
+
+    `types`: message types by message id.
+    """
     message = ""
     if change.message_id:
         message_type = types.get(change.message_id, "message")
@@ -210,9 +213,9 @@ def _history_line(change: OrderStatusChange, types: Mapping[int, str]) -> SafeSt
 class SalesOrderLineAdmin(ReadOnlyAdmin[SalesOrderLine]):
     list_display = ["id", "order_link", "product_link", "quantity"]
     list_select_related = ["order", "product"]
+    ordering = ["-id"]
     search_fields = ["order__reference", "product__sku", "product__name"]
     search_ids = ["order", "product"]
-    ordering = ["-id"]
     fields = ["order", "product", "quantity"]
 
     order_link = link_column("order")

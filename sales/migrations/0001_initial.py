@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             name='LinkedPurchaseOrder',
             fields=[
                 ('purchase_order_id', models.UUIDField(primary_key=True, serialize=False)),
-                ('request_number', models.PositiveIntegerField(help_text='The reservation request whose rejection named the shortages.')),
+                ('request_number', models.PositiveIntegerField(help_text='Number of the reservation request that was rejected.')),
                 ('ordered_at', models.DateTimeField()),
                 ('overdue', models.BooleanField(default=False, help_text='The expected date has passed.')),
                 ('closed_by_message_id', models.BigIntegerField(blank=True, help_text='The message that closed it; empty while it is open.', null=True)),
@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
             name='OrderStatus',
             fields=[
                 ('order', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='order_status', serialize=False, to='sales.salesorder')),
-                ('status', models.CharField(choices=[('awaiting_stock_reservation', 'awaiting stock reservation'), ('awaiting_goods_received', 'awaiting goods received'), ('deliverable', 'deliverable'), ('delivered', 'delivered'), ('cancelled', 'cancelled')], max_length=30)),
+                ('status', models.CharField(choices=[('awaiting_stock_reservation', 'Awaiting stock reservation'), ('awaiting_goods_received', 'Awaiting goods received'), ('deliverable', 'Deliverable'), ('delivered', 'Delivered'), ('cancelled', 'Cancelled')], max_length=30)),
                 ('status_changed_at', models.DateTimeField(help_text='When the order entered its status.')),
                 ('updated_at', models.DateTimeField(db_index=True, help_text='When this row last changed.')),
                 ('revision', models.PositiveIntegerField(default=1, help_text='Version of the lines; starts at 1.')),
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                 ('overdue', models.BooleanField(default=False, help_text='The status limit is exceeded, or awaited goods are overdue.')),
             ],
             options={
-                'verbose_name_plural': 'order status',
+                'verbose_name_plural': 'order statuses',
             },
         ),
         migrations.CreateModel(

@@ -1,9 +1,11 @@
-"""Decides the next step of a sales order. Pure: it knows neither Django nor the database.
+"""Decide the next step of a sales order. Pure: imports neither Django nor the database.
 
-`TRANSITIONS` is the whole process and `decide()` applies it. A message without a transition is an
-`UnexpectedMessage`. docs/process.md shows every transition; a test keeps it equal to the table.
+`TRANSITIONS` is the whole process, and `decide()` applies it. A message without a transition
+raises `UnexpectedMessage`. docs/process.md shows every transition; a test compares it with the
+table.
 """
 
+from sales.process_manager.guards import PurchaseOrderEvent
 from sales.process_manager.process import (
     AWAITING_STATUSES,
     CLOSED_STATUSES,
@@ -41,6 +43,7 @@ __all__ = [
     "NothingToRetry",
     "OpenPurchaseOrder",
     "Process",
+    "PurchaseOrderEvent",
     "Retry",
     "RetryReservation",
     "SalesOrderCannotBeCancelled",

@@ -1,6 +1,6 @@
 """The actions of the transitions: pure functions that return the new process and the messages.
 
-The first line of a docstring is the text of the action in the documentation.
+The documentation shows the first line of an action's docstring.
 """
 
 from collections.abc import Callable
@@ -46,41 +46,45 @@ from stock.contract import (
 
 
 class Effect(NamedTuple):
+    """The process after an action, and the messages to publish."""
+
     process: Process
     messages: tuple[Message, ...] = ()
 
 
 Action = Callable[[Process, Any, Facts], Effect]
-Closing = GoodsReceived | PurchaseOrderCancelled | PurchaseOrderClosedShort
+ClosingEvent = GoodsReceived | PurchaseOrderCancelled | PurchaseOrderClosedShort
 
 
-def refuse(error: Callable[[str, Status], ConflictError]) -> Action:
+def reject(error: Callable[[str, Status], ConflictError]) -> Action:
     """Return an action that raises `error` with the order's reference and status."""
 
-    def refuse_request(process: Process, request: Any, facts: Facts) -> Effect:
+    def reject_request(process: Process, request: Any, facts: Facts) -> Effect:
         raise error(request.reference, process.status)
 
-    refuse_request.__doc__ = "rejected with status 409"
-    return refuse_request
+    reject_request.__doc__ = "rejected with status 409"
+    return reject_request
 
 
-def stay(reason: str) -> Action:
-    """Return an action that does nothing; `reason` says why the message is ignored."""
+def ignore(reason: str) -> Action:
+    """Return an action that has no effect; `reason` says why the message is ignored."""
     return _nothing(f"ignored: {reason}")
 
 
 def no_message(reason: str) -> Action:
-    """Return an action that publishes nothing, for rows that only enter a status."""
+    """Return an action without messages; `reason` says why entering the status is enough."""
     return _nothing(f"none: {reason}")
 
 
 # -- reservation requests ------------------------------------------------------------------------
 
 
-def request_reservation(process: Process, created: SalesOrderCreated, facts: Facts) -> Effect:
+def send_first_reservation_request(
+    process: Process, created: SalesOrderCreated, facts: Facts
+) -> Effect:
     """MakeReservation (request number 1)"""
-    first = replace(process, request_number=1)
-    return Effect(first, (_reservation_request(first, facts),))
+    requested = replace(process, request_number=1)
+    return Effect(requested, (_reservation_request(requested, facts),))
 
 
 def send_reservation_request(process: Process, retry: RetryReservation, facts: Facts) -> Effect:
@@ -107,7 +111,9 @@ def postpone_retry(process: Process, retry: RetryReservation, facts: Facts) -> E
 # -- purchases -----------------------------------------------------------------------------------
 
 
-def purchase_shortages(process: Process, rejected: ReservationRejected, facts: Facts) -> Effect:
+def purchase_uncovered_shortages(
+    process: Process, rejected: ReservationRejected, facts: Facts
+) -> Effect:
     """CreatePurchaseOrder (new random id; uncovered shortages, pegged); purchase count + 1"""
     lines = uncovered_shortages(process, rejected)
     command = CreatePurchaseOrder(
@@ -131,8 +137,10 @@ def purchase_shortages(process: Process, rejected: ReservationRejected, facts: F
     return Effect(after, (command,))
 
 
-def flag_needs_attention(process: Process, rejected: ReservationRejected, facts: Facts) -> Effect:
-    """needs attention; SalesOrderNeedsAttention"""
+def mark_as_needing_attention(
+    process: Process, rejected: ReservationRejected, facts: Facts
+) -> Effect:
+    """marked as needing attention; SalesOrderNeedsAttention"""
     event = SalesOrderNeedsAttention(
         sales_order_id=process.sales_order_id, shortages=uncovered_shortages(process, rejected)
     )
@@ -144,7 +152,9 @@ def reset_purchase_count(process: Process, message: object, facts: Facts) -> Eff
     return Effect(replace(process, purchase_count=0))
 
 
-def close_linked_order(process: Process, closing: Closing, facts: Facts) -> Effect:
+def mark_linked_purchase_order_as_closed(
+    process: Process, closing: ClosingEvent, facts: Facts
+) -> Effect:
     """linked purchase order marked as closed"""
     remaining = tuple(
         order
@@ -197,28 +207,28 @@ def change(process: Process, request: Change, facts: Facts) -> Effect:
 # -- overdue flag --------------------------------------------------------------------------------
 
 
-def flag_overdue(process: Process, message: object, facts: Facts) -> Effect:
-    """overdue; SalesOrderOverdue"""
+def mark_sales_order_as_overdue(process: Process, message: object, facts: Facts) -> Effect:
+    """sales order marked as overdue; SalesOrderOverdue"""
     event = SalesOrderOverdue(sales_order_id=process.sales_order_id, status=process.status)
     return Effect(replace(process, overdue=True), (event,))
 
 
-def flag_linked_order_overdue(
+def mark_linked_purchase_order_as_overdue(
     process: Process, message: PurchaseOrderOverdue, facts: Facts
 ) -> Effect:
     """linked purchase order marked as overdue"""
     return Effect(_with_overdue(process, message.purchase_order_id, overdue=True))
 
 
-def clear_linked_order_overdue(
+def mark_linked_purchase_order_as_not_overdue(
     process: Process, message: PurchaseOrderRescheduled, facts: Facts
 ) -> Effect:
-    """linked purchase order no longer overdue"""
+    """linked purchase order marked as not overdue"""
     return Effect(_with_overdue(process, message.purchase_order_id, overdue=False))
 
 
-def clear_overdue(process: Process, message: object, facts: Facts) -> Effect:
-    """no longer overdue"""
+def mark_sales_order_as_not_overdue(process: Process, message: object, facts: Facts) -> Effect:
+    """sales order marked as not overdue"""
     return Effect(replace(process, overdue=False))
 
 
@@ -246,7 +256,7 @@ def _reservation_request(process: Process, facts: Facts) -> MakeReservation:
 
 
 def _retry(process: Process, *, countdown: float) -> Effect:
-    """Number the request when it is scheduled: from then on replies to older ones are stale."""
+    """Schedule a request. It gets its number now, so that replies to older ones become stale."""
     after = replace(process, request_number=process.request_number + 1)
     retry = RetryReservation(
         sales_order_id=after.sales_order_id,

@@ -1,6 +1,6 @@
 """The guards of the transitions: pure predicates on process, message and facts.
 
-The name of a guard is its text in the documentation.
+The documentation shows the name of a guard, with spaces.
 """
 
 from orderflow.core.quantities import ProductQuantity
@@ -27,7 +27,7 @@ PurchaseOrderEvent = (
 def uncovered_shortages(
     process: Process, rejected: ReservationRejected
 ) -> tuple[ProductQuantity, ...]:
-    """Return the shortages minus what the open linked purchase orders cover."""
+    """Return the rejected quantities that no open linked purchase order covers, by product."""
     on_order = process.on_order()
     uncovered = [
         (line.product_id, line.quantity - on_order[line.product_id]) for line in rejected.shortages
@@ -39,8 +39,8 @@ def uncovered_shortages(
     )
 
 
-def closes(message: Message) -> bool:
-    """Return whether the message closes its purchase order."""
+def closes_purchase_order(message: Message) -> bool:
+    """Return whether the message reports that its purchase order is closed."""
     return isinstance(message, PurchaseOrderCancelled | PurchaseOrderClosedShort) or (
         isinstance(message, GoodsReceived) and message.final
     )
@@ -49,83 +49,91 @@ def closes(message: Message) -> bool:
 # -- settings of the order and of the installation -----------------------------------------------
 
 
-def manual_delivery(process: Process, message: object, facts: Facts) -> bool:
+def delivery_is_manual(process: Process, message: object, facts: Facts) -> bool:
     return not process.automatic
 
 
-def automatic_delivery(process: Process, message: object, facts: Facts) -> bool:
+def delivery_is_automatic(process: Process, message: object, facts: Facts) -> bool:
     return process.automatic
 
 
-def withdraw_on_cancel(process: Process, message: object, facts: Facts) -> bool:
+def purchase_orders_are_withdrawn_on_cancel(
+    process: Process, message: object, facts: Facts
+) -> bool:
     return facts.withdraw_policy != WithdrawPolicy.NEVER
 
 
-def keep_on_cancel(process: Process, message: object, facts: Facts) -> bool:
-    return not withdraw_on_cancel(process, message, facts)
+def purchase_orders_are_kept_on_cancel(process: Process, message: object, facts: Facts) -> bool:
+    return not purchase_orders_are_withdrawn_on_cancel(process, message, facts)
 
 
-def withdraw_unneeded(process: Process, message: object, facts: Facts) -> bool:
+def unneeded_purchase_orders_are_withdrawn(
+    process: Process, message: object, facts: Facts
+) -> bool:
     return facts.withdraw_policy == WithdrawPolicy.WHEN_UNNEEDED
 
 
-def keep_unneeded(process: Process, message: object, facts: Facts) -> bool:
-    return not withdraw_unneeded(process, message, facts)
+def unneeded_purchase_orders_are_kept(process: Process, message: object, facts: Facts) -> bool:
+    return not unneeded_purchase_orders_are_withdrawn(process, message, facts)
 
 
 # -- replies of Stock ----------------------------------------------------------------------------
 
 
-def current_revision(process: Process, reply: ReservationAccepted, facts: Facts) -> bool:
+def revision_is_current(process: Process, reply: ReservationAccepted, facts: Facts) -> bool:
     return reply.revision == process.revision
 
 
-def older_revision(process: Process, reply: ReservationAccepted, facts: Facts) -> bool:
+def revision_is_older(process: Process, reply: ReservationAccepted, facts: Facts) -> bool:
     return reply.revision < process.revision
 
 
-def latest_request(process: Process, reply: ReservationRejected, facts: Facts) -> bool:
+def request_is_latest(process: Process, reply: ReservationRejected, facts: Facts) -> bool:
     return (reply.revision, reply.request_number) == (process.revision, process.request_number)
 
 
-def older_request(process: Process, reply: ReservationRejected, facts: Facts) -> bool:
+def request_is_older(process: Process, reply: ReservationRejected, facts: Facts) -> bool:
     return reply.request_number < process.request_number
 
 
-def fully_on_order(process: Process, rejected: ReservationRejected, facts: Facts) -> bool:
+def every_shortage_is_covered(
+    process: Process, rejected: ReservationRejected, facts: Facts
+) -> bool:
     return not uncovered_shortages(process, rejected)
 
 
-def purchase_needed(process: Process, rejected: ReservationRejected, facts: Facts) -> bool:
-    """An uncovered shortage, and the purchase limit is not reached."""
-    return bool(uncovered_shortages(process, rejected)) and not _limit_reached(process, facts)
+def a_shortage_is_uncovered(process: Process, rejected: ReservationRejected, facts: Facts) -> bool:
+    return bool(uncovered_shortages(process, rejected))
 
 
-def purchase_limit_reached(process: Process, rejected: ReservationRejected, facts: Facts) -> bool:
-    """An uncovered shortage, and the purchase limit is reached."""
-    return bool(uncovered_shortages(process, rejected)) and _limit_reached(process, facts)
+def purchase_limit_is_not_reached(process: Process, message: object, facts: Facts) -> bool:
+    return process.purchase_count <= facts.max_repurchases
 
 
-def not_flagged(process: Process, message: object, facts: Facts) -> bool:
+def purchase_limit_is_reached(process: Process, message: object, facts: Facts) -> bool:
+    return not purchase_limit_is_not_reached(process, message, facts)
+
+
+def does_not_need_attention_yet(process: Process, message: object, facts: Facts) -> bool:
     return not process.needs_attention
 
 
-def already_flagged(process: Process, message: object, facts: Facts) -> bool:
+def already_needs_attention(process: Process, message: object, facts: Facts) -> bool:
     return process.needs_attention
 
 
 # -- retries -------------------------------------------------------------------------------------
 
 
-def is_stale(process: Process, retry: RetryReservation, facts: Facts) -> bool:
+def retry_is_stale(process: Process, retry: RetryReservation, facts: Facts) -> bool:
     return retry.request_number < process.request_number
 
 
-def is_latest(process: Process, retry: RetryReservation, facts: Facts) -> bool:
-    return not is_stale(process, retry, facts)
+def retry_is_latest(process: Process, retry: RetryReservation, facts: Facts) -> bool:
+    return not retry_is_stale(process, retry, facts)
 
 
-def stock_lags(process: Process, retry: RetryReservation, facts: Facts) -> bool:
+def stock_is_lagging(process: Process, retry: RetryReservation, facts: Facts) -> bool:
     return not facts.stock_has_caught_up
 
 
@@ -136,45 +144,51 @@ def stock_has_caught_up(process: Process, retry: RetryReservation, facts: Facts)
 # -- events of linked purchase orders ------------------------------------------------------------
 
 
-def linked_order_is_open(process: Process, message: PurchaseOrderEvent, facts: Facts) -> bool:
+def linked_purchase_order_is_open(
+    process: Process, message: PurchaseOrderEvent, facts: Facts
+) -> bool:
     return process.has_open(message.purchase_order_id)
 
 
-def linked_order_stays_open(process: Process, message: PurchaseOrderEvent, facts: Facts) -> bool:
-    return process.has_open(message.purchase_order_id) and not closes(message)
+def linked_purchase_order_stays_open(
+    process: Process, message: PurchaseOrderEvent, facts: Facts
+) -> bool:
+    return process.has_open(message.purchase_order_id) and not closes_purchase_order(message)
 
 
-def linked_order_closes(process: Process, message: PurchaseOrderEvent, facts: Facts) -> bool:
-    return process.has_open(message.purchase_order_id) and closes(message)
+def linked_purchase_order_closes(
+    process: Process, message: PurchaseOrderEvent, facts: Facts
+) -> bool:
+    return process.has_open(message.purchase_order_id) and closes_purchase_order(message)
 
 
-def linked_order_already_closed(
+def linked_purchase_order_is_already_closed(
     process: Process, message: PurchaseOrderEvent, facts: Facts
 ) -> bool:
     return not process.has_open(message.purchase_order_id)
 
 
-def another_order_overdue(process: Process, message: PurchaseOrderEvent, facts: Facts) -> bool:
+def another_linked_purchase_order_is_overdue(
+    process: Process, message: PurchaseOrderEvent, facts: Facts
+) -> bool:
     return any(
         order.overdue and order.purchase_order_id != message.purchase_order_id
         for order in process.open_purchase_orders
     )
 
 
-def no_other_order_overdue(process: Process, message: PurchaseOrderEvent, facts: Facts) -> bool:
-    return not another_order_overdue(process, message, facts)
+def no_other_linked_purchase_order_is_overdue(
+    process: Process, message: PurchaseOrderEvent, facts: Facts
+) -> bool:
+    return not another_linked_purchase_order_is_overdue(process, message, facts)
 
 
 # -- overdue flag --------------------------------------------------------------------------------
 
 
-def not_overdue(process: Process, message: object, facts: Facts) -> bool:
+def sales_order_is_not_overdue(process: Process, message: object, facts: Facts) -> bool:
     return not process.overdue
 
 
-def already_overdue(process: Process, message: object, facts: Facts) -> bool:
+def sales_order_is_already_overdue(process: Process, message: object, facts: Facts) -> bool:
     return process.overdue
-
-
-def _limit_reached(process: Process, facts: Facts) -> bool:
-    return process.purchase_count > facts.max_repurchases

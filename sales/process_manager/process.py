@@ -1,9 +1,11 @@
 """The values of the process manager: process, requests, facts, decision, errors."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 from orderflow.core.errors import ConflictError
@@ -21,7 +23,13 @@ class Status(StrEnum):
 
     @property
     def text(self) -> str:
+        """The status in running text: "awaiting goods received"."""
         return self.replace("_", " ")
+
+    @property
+    def label(self) -> str:
+        """The status as a label: "Awaiting goods received"."""
+        return self.text.capitalize()
 
 
 STORED_STATUSES = tuple(status for status in Status if status != Status.NEW)
@@ -54,7 +62,7 @@ class RetryReservation(Command):
         return self.sales_order_id
 
 
-# -- requests of users and of the overdue check: answered at once, so they are not messages ------
+# -- requests of users and of the overdue check: decided at once, so they are not messages -------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +109,11 @@ class OpenPurchaseOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """The state of the process of one sales order.
+    """What is stored about the process of one sales order between two messages.
 
-    `revision`: version of the lines. `request_number`: number of the latest reservation request,
-    sent or scheduled. `purchase_count`: purchase orders created since the last user decision.
+    `automatic`: deliver the order when it is fully reserved. `revision`: version of the lines.
+    `request_number`: number of the latest reservation request, sent or scheduled.
+    `purchase_count`: purchase orders created since the last user decision.
     `open_purchase_orders`: linked purchase orders that are not closed, oldest first.
     """
 
@@ -134,8 +143,8 @@ class Process:
         """Return the quantities on order by product.
 
         An open purchase order counts in full, also after a partial receipt: Sales cannot know how
-        much of the receipt Stock had recorded when it replied. Counting too much delays a purchase
-        until the purchase order closes; counting too little would purchase twice.
+        much of the receipt Stock had recorded when it replied. If too much counts, a purchase is
+        delayed until the purchase order closes. If too little counted, it would be made twice.
         """
         total: Counter[UUID] = Counter()
         for order in self.open_purchase_orders:
@@ -146,10 +155,13 @@ class Process:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the process manager is given beside process and message.
+    """What a decision needs besides the process and the message.
 
-    `lines`: the lines of the sales order. Countdowns are in seconds. `max_repurchases`: purchase
-    orders that may follow the first one before the order needs attention.
+    `new_purchase_order_id`: for the purchase order that the decision may create. `lines`: the
+    lines of the sales order. `stock_has_caught_up`: Stock has handled every message that closed a
+    linked purchase order. `allow_partial`: a line may be reserved in part. Countdowns are in
+    seconds. `max_repurchases`: purchase orders that may follow the first one before the order
+    needs attention.
     """
 
     new_purchase_order_id: UUID
@@ -164,7 +176,10 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The new process, the statuses it entered in order (none: unchanged), and the messages."""
+    """The process after a message, and the messages to publish.
+
+    `entered`: the statuses entered, in order; empty if the status did not change.
+    """
 
     process: Process
     entered: tuple[Status, ...] = ()
@@ -174,54 +189,56 @@ class Decision:
 # -- errors --------------------------------------------------------------------------------------
 
 
-class SalesOrderCannotBeDelivered(ConflictError):
+class _RejectedInStatus(ConflictError):
+    """The status of the sales order does not allow a request.
+
+    `verb`: the request, as in "cannot be cancelled". `advice`: what to do, by status.
+    """
+
+    verb: ClassVar[str]
+    advice: ClassVar[Mapping[Status, str]]
+
+    def __init__(self, reference: str, status: Status) -> None:
+        super().__init__(
+            f"Sales order {reference} cannot be {self.verb}: its status is {status.text}. "
+            f"{self.advice[status]} No changes were made."
+        )
+
+
+class SalesOrderCannotBeDelivered(_RejectedInStatus):
     """The sales order is not deliverable yet, or it is cancelled."""
 
     code = "sales_order_cannot_be_delivered"
-
-    def __init__(self, reference: str, status: Status) -> None:
-        advice = {
-            Status.AWAITING_STOCK_RESERVATION: "Wait until Stock has reserved every line.",
-            Status.AWAITING_GOODS_RECEIVED: "Wait until the goods on order are received.",
-            Status.CANCELLED: "Place a new sales order.",
-        }
-        super().__init__(
-            f"Sales order {reference} cannot be delivered: its status is {status.text}. "
-            f"{advice[status]}"
-        )
+    verb = "delivered"
+    advice = {
+        Status.AWAITING_STOCK_RESERVATION: "Wait until Stock has reserved every line.",
+        Status.AWAITING_GOODS_RECEIVED: "Wait until the goods on order are received.",
+        Status.CANCELLED: "Place a new sales order.",
+    }
 
 
-class SalesOrderCannotBeCancelled(ConflictError):
+class SalesOrderCannotBeCancelled(_RejectedInStatus):
     """The sales order is delivered."""
 
     code = "sales_order_cannot_be_cancelled"
-
-    def __init__(self, reference: str, status: Status) -> None:
-        super().__init__(
-            f"Sales order {reference} cannot be cancelled: it is {status.text}. "
-            "Record returned goods as a stock adjustment."
-        )
+    verb = "cancelled"
+    advice = {Status.DELIVERED: "Record returned goods as a stock adjustment."}
 
 
-class SalesOrderCannotBeChanged(ConflictError):
+class SalesOrderCannotBeChanged(_RejectedInStatus):
     """The sales order is delivered or cancelled."""
 
     code = "sales_order_cannot_be_changed"
-
-    def __init__(self, reference: str, status: Status) -> None:
-        super().__init__(
-            f"Sales order {reference} cannot be changed: it is {status.text}. "
-            "Place a new sales order."
-        )
+    verb = "changed"
+    advice = dict.fromkeys(CLOSED_STATUSES, "Place a new sales order.")
 
 
-class NothingToRetry(ConflictError):
+class NothingToRetry(_RejectedInStatus):
     """The sales order is not awaiting a stock reservation."""
 
     code = "nothing_to_retry"
-
-    def __init__(self, reference: str, status: Status) -> None:
-        super().__init__(
-            f"Sales order {reference} cannot be retried: its status is {status.text}. "
-            "Only orders awaiting stock reservation can be retried."
-        )
+    verb = "retried"
+    advice = dict.fromkeys(
+        (Status.AWAITING_GOODS_RECEIVED, Status.DELIVERABLE, *CLOSED_STATUSES),
+        "Only orders awaiting stock reservation can be retried.",
+    )

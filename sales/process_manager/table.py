@@ -1,7 +1,7 @@
 """The process of a sales order as a table of transitions.
 
 A row reads: in this status, on this message, if every guard holds, enter the next status and do
-the actions. At most one row applies: the order of the rows has no meaning.
+the actions. At most one row applies to a message, so the order of the rows has no meaning.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,54 +20,55 @@ from sales.process_manager.actions import (
     Action,
     cancel,
     change,
-    clear_linked_order_overdue,
-    clear_overdue,
-    close_linked_order,
     deliver,
-    flag_linked_order_overdue,
-    flag_needs_attention,
-    flag_overdue,
+    ignore,
+    mark_as_needing_attention,
+    mark_linked_purchase_order_as_closed,
+    mark_linked_purchase_order_as_not_overdue,
+    mark_linked_purchase_order_as_overdue,
+    mark_sales_order_as_not_overdue,
+    mark_sales_order_as_overdue,
     no_message,
     postpone_retry,
-    purchase_shortages,
-    refuse,
+    purchase_uncovered_shortages,
+    reject,
     release_again,
-    request_reservation,
     reset_purchase_count,
     retry_now,
     schedule_retry,
+    send_first_reservation_request,
     send_reservation_request,
-    stay,
     withdraw_purchase_orders,
 )
 from sales.process_manager.guards import (
-    already_flagged,
-    already_overdue,
-    another_order_overdue,
-    automatic_delivery,
-    current_revision,
-    fully_on_order,
-    is_latest,
-    is_stale,
-    keep_on_cancel,
-    keep_unneeded,
-    latest_request,
-    linked_order_already_closed,
-    linked_order_closes,
-    linked_order_is_open,
-    linked_order_stays_open,
-    manual_delivery,
-    no_other_order_overdue,
-    not_flagged,
-    not_overdue,
-    older_request,
-    older_revision,
-    purchase_limit_reached,
-    purchase_needed,
+    a_shortage_is_uncovered,
+    already_needs_attention,
+    another_linked_purchase_order_is_overdue,
+    delivery_is_automatic,
+    delivery_is_manual,
+    does_not_need_attention_yet,
+    every_shortage_is_covered,
+    linked_purchase_order_closes,
+    linked_purchase_order_is_already_closed,
+    linked_purchase_order_is_open,
+    linked_purchase_order_stays_open,
+    no_other_linked_purchase_order_is_overdue,
+    purchase_limit_is_not_reached,
+    purchase_limit_is_reached,
+    purchase_orders_are_kept_on_cancel,
+    purchase_orders_are_withdrawn_on_cancel,
+    request_is_latest,
+    request_is_older,
+    retry_is_latest,
+    retry_is_stale,
+    revision_is_current,
+    revision_is_older,
+    sales_order_is_already_overdue,
+    sales_order_is_not_overdue,
     stock_has_caught_up,
-    stock_lags,
-    withdraw_on_cancel,
-    withdraw_unneeded,
+    stock_is_lagging,
+    unneeded_purchase_orders_are_kept,
+    unneeded_purchase_orders_are_withdrawn,
 )
 from sales.process_manager.process import (
     AWAITING_STATUSES,
@@ -95,7 +96,12 @@ Guard = Callable[..., bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Transition:
-    """One row. `enters`: the statuses entered, in order; none if the status does not change."""
+    """One row of the table.
+
+    `statuses` and `messages`: the row applies in each of these statuses, to each of these message
+    types. `guards`: all must hold. `enters`: the statuses entered, in order; empty if the status
+    does not change. `actions`: done in order.
+    """
 
     statuses: tuple[Status, ...]
     messages: tuple[type, ...]
@@ -132,84 +138,84 @@ DELIVERABLE = Status.DELIVERABLE
 DELIVERED = Status.DELIVERED
 CANCELLED = Status.CANCELLED
 
-ANY_STATUS = STORED_STATUSES  # every status but NEW
-AWAITING = AWAITING_STATUSES  # AWAITING_STOCK_RESERVATION, AWAITING_GOODS_RECEIVED
-NOT_AWAITING = (DELIVERABLE, DELIVERED, CANCELLED)
-NOT_AWAITING_RESERVATION = (AWAITING_GOODS_RECEIVED, *NOT_AWAITING)
-ACCEPTED = (DELIVERABLE, DELIVERED)
-NOT_DELIVERABLE = (*AWAITING, CANCELLED)
-OPEN = (*AWAITING, DELIVERABLE)
-CLOSED = CLOSED_STATUSES  # DELIVERED, CANCELLED
-STAY = ()  # the status does not change
+ANY_STATUS = STORED_STATUSES  # every status except NEW
+AWAITING_STOCK_OR_GOODS = AWAITING_STATUSES
+AWAITING_OR_CANCELLED = (*AWAITING_STATUSES, CANCELLED)
+NOT_AWAITING_STOCK_RESERVATION = (AWAITING_GOODS_RECEIVED, DELIVERABLE, *CLOSED_STATUSES)
+OPEN = (*AWAITING_STATUSES, DELIVERABLE)
+DELIVERABLE_OR_DELIVERED = (DELIVERABLE, DELIVERED)
+DELIVERABLE_OR_CLOSED = (DELIVERABLE, *CLOSED_STATUSES)
+CLOSED = CLOSED_STATUSES
+UNCHANGED = ()
 
-CLOSING = (GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort)
-EXPECTED_DATE = (PurchaseOrderOverdue, PurchaseOrderRescheduled)
+RECEIPT_OR_CLOSING = (GoodsReceived, PurchaseOrderCancelled, PurchaseOrderClosedShort)
+OVERDUE_OR_RESCHEDULED = (PurchaseOrderOverdue, PurchaseOrderRescheduled)
 
 # fmt: off
 TRANSITION_GROUPS: dict[str, tuple[Transition, ...]] = {
     "An order is placed": (
-        #   status                      message                   guards                                                     next status                 actions
-        row(NEW,                        SalesOrderCreated,        (),                                                        AWAITING_STOCK_RESERVATION, request_reservation),
+        #   status message            guards next status                 actions
+        row(NEW,   SalesOrderCreated, (),    AWAITING_STOCK_RESERVATION, send_first_reservation_request),
     ),
     "Stock replies": (
-        #   status                      message                   guards                                                     next status                 actions
-        row(AWAITING,                   ReservationAccepted,      (current_revision, manual_delivery, keep_unneeded),        DELIVERABLE,                no_message("a user can deliver it")),
-        row(AWAITING,                   ReservationAccepted,      (current_revision, manual_delivery, withdraw_unneeded),    DELIVERABLE,                withdraw_purchase_orders),
-        row(AWAITING,                   ReservationAccepted,      (current_revision, automatic_delivery, keep_unneeded),     (DELIVERABLE, DELIVERED),   deliver),
-        row(AWAITING,                   ReservationAccepted,      (current_revision, automatic_delivery, withdraw_unneeded), (DELIVERABLE, DELIVERED),   deliver, withdraw_purchase_orders),
-        row(AWAITING,                   ReservationAccepted,      (older_revision,),                                         STAY,                       stay("stale reply")),
-        row(ACCEPTED,                   ReservationAccepted,      (),                                                        STAY,                       stay("already accepted")),
-        row(AWAITING_STOCK_RESERVATION, ReservationRejected,      (latest_request, purchase_needed),                         AWAITING_GOODS_RECEIVED,    purchase_shortages),
-        row(AWAITING_STOCK_RESERVATION, ReservationRejected,      (latest_request, fully_on_order),                          AWAITING_GOODS_RECEIVED,    no_message("the goods are on order")),
-        row(AWAITING_STOCK_RESERVATION, ReservationRejected,      (latest_request, purchase_limit_reached, not_flagged),     STAY,                       flag_needs_attention),
-        row(AWAITING_STOCK_RESERVATION, ReservationRejected,      (latest_request, purchase_limit_reached, already_flagged), STAY,                       stay("already flagged")),
-        row(AWAITING,                   ReservationRejected,      (older_request,),                                          STAY,                       stay("stale reply")),
-        row(ACCEPTED,                   ReservationRejected,      (),                                                        STAY,                       stay("already accepted")),
+        #   status                      message              guards                                                                                                next status               actions
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_manual, unneeded_purchase_orders_are_kept),                         DELIVERABLE,              no_message("a user can deliver it")),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_manual, unneeded_purchase_orders_are_withdrawn),                    DELIVERABLE,              withdraw_purchase_orders),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_automatic, unneeded_purchase_orders_are_kept),                      (DELIVERABLE, DELIVERED), deliver),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_automatic, unneeded_purchase_orders_are_withdrawn),                 (DELIVERABLE, DELIVERED), deliver, withdraw_purchase_orders),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_older,),                                                                                 UNCHANGED,                ignore("stale reply")),
+        row(DELIVERABLE_OR_DELIVERED,   ReservationAccepted, (),                                                                                                   UNCHANGED,                ignore("already accepted")),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_latest, a_shortage_is_uncovered, purchase_limit_is_not_reached),                          AWAITING_GOODS_RECEIVED,  purchase_uncovered_shortages),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_latest, every_shortage_is_covered),                                                       AWAITING_GOODS_RECEIVED,  no_message("the shortages are on order")),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_latest, a_shortage_is_uncovered, purchase_limit_is_reached, does_not_need_attention_yet), UNCHANGED,                mark_as_needing_attention),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_latest, a_shortage_is_uncovered, purchase_limit_is_reached, already_needs_attention),     UNCHANGED,                ignore("already needs attention")),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationRejected, (request_is_older,),                                                                                  UNCHANGED,                ignore("stale reply")),
+        row(DELIVERABLE_OR_DELIVERED,   ReservationRejected, (),                                                                                                   UNCHANGED,                ignore("already accepted")),
     ),
     "A retry is due": (
-        #   status                      message                   guards                                                     next status                 actions
-        row(AWAITING_STOCK_RESERVATION, RetryReservation,         (is_latest, stock_has_caught_up),                          STAY,                       send_reservation_request),
-        row(AWAITING_STOCK_RESERVATION, RetryReservation,         (is_latest, stock_lags),                                   STAY,                       postpone_retry),
-        row(AWAITING_STOCK_RESERVATION, RetryReservation,         (is_stale,),                                               STAY,                       stay("stale retry")),
-        row(NOT_AWAITING_RESERVATION,   RetryReservation,         (),                                                        STAY,                       stay("stale retry")),
+        #   status                          message           guards                                  next status actions
+        row(AWAITING_STOCK_RESERVATION,     RetryReservation, (retry_is_latest, stock_has_caught_up), UNCHANGED,  send_reservation_request),
+        row(AWAITING_STOCK_RESERVATION,     RetryReservation, (retry_is_latest, stock_is_lagging),    UNCHANGED,  postpone_retry),
+        row(AWAITING_STOCK_RESERVATION,     RetryReservation, (retry_is_stale,),                      UNCHANGED,  ignore("stale retry")),
+        row(NOT_AWAITING_STOCK_RESERVATION, RetryReservation, (),                                     UNCHANGED,  ignore("stale retry")),
     ),
     "Purchase reports": (
-        #   status                      message                   guards                                                     next status                 actions
-        row(AWAITING,                   GoodsReceived,            (linked_order_stays_open,),                                STAY,                       stay("Stock allocates the goods")),
-        row(AWAITING_STOCK_RESERVATION, CLOSING,                  (linked_order_closes,),                                    STAY,                       close_linked_order, schedule_retry),
-        row(AWAITING_GOODS_RECEIVED,    CLOSING,                  (linked_order_closes,),                                    AWAITING_STOCK_RESERVATION, close_linked_order, schedule_retry),
-        row(NOT_AWAITING,               GoodsReceived,            (linked_order_stays_open,),                                STAY,                       stay("Stock allocates the goods")),
-        row(NOT_AWAITING,               CLOSING,                  (linked_order_closes,),                                    STAY,                       close_linked_order),
-        row(ANY_STATUS,                 CLOSING,                  (linked_order_already_closed,),                            STAY,                       stay("Stock allocates the goods")),
-        row(AWAITING,                   PurchaseOrderOverdue,     (linked_order_is_open, not_overdue),                       STAY,                       flag_linked_order_overdue, flag_overdue),
-        row(AWAITING,                   PurchaseOrderOverdue,     (linked_order_is_open, already_overdue),                   STAY,                       flag_linked_order_overdue),
-        row(AWAITING,                   PurchaseOrderRescheduled, (linked_order_is_open, another_order_overdue),             STAY,                       clear_linked_order_overdue),
-        row(AWAITING,                   PurchaseOrderRescheduled, (linked_order_is_open, no_other_order_overdue),            STAY,                       clear_linked_order_overdue, clear_overdue),
-        row(AWAITING,                   EXPECTED_DATE,            (linked_order_already_closed,),                            STAY,                       stay("the goods are not awaited")),
-        row(NOT_AWAITING,               EXPECTED_DATE,            (),                                                        STAY,                       stay("the goods are not awaited")),
+        #   status                      message                   guards                                                                      next status                 actions
+        row(AWAITING_STOCK_OR_GOODS,    GoodsReceived,            (linked_purchase_order_stays_open,),                                        UNCHANGED,                  ignore("Stock allocates the goods")),
+        row(AWAITING_STOCK_RESERVATION, RECEIPT_OR_CLOSING,       (linked_purchase_order_closes,),                                            UNCHANGED,                  mark_linked_purchase_order_as_closed, schedule_retry),
+        row(AWAITING_GOODS_RECEIVED,    RECEIPT_OR_CLOSING,       (linked_purchase_order_closes,),                                            AWAITING_STOCK_RESERVATION, mark_linked_purchase_order_as_closed, schedule_retry),
+        row(DELIVERABLE_OR_CLOSED,      GoodsReceived,            (linked_purchase_order_stays_open,),                                        UNCHANGED,                  ignore("Stock allocates the goods")),
+        row(DELIVERABLE_OR_CLOSED,      RECEIPT_OR_CLOSING,       (linked_purchase_order_closes,),                                            UNCHANGED,                  mark_linked_purchase_order_as_closed),
+        row(ANY_STATUS,                 RECEIPT_OR_CLOSING,       (linked_purchase_order_is_already_closed,),                                 UNCHANGED,                  ignore("Stock allocates the goods")),
+        row(AWAITING_STOCK_OR_GOODS,    PurchaseOrderOverdue,     (linked_purchase_order_is_open, sales_order_is_not_overdue),                UNCHANGED,                  mark_linked_purchase_order_as_overdue, mark_sales_order_as_overdue),
+        row(AWAITING_STOCK_OR_GOODS,    PurchaseOrderOverdue,     (linked_purchase_order_is_open, sales_order_is_already_overdue),            UNCHANGED,                  mark_linked_purchase_order_as_overdue),
+        row(AWAITING_STOCK_OR_GOODS,    PurchaseOrderRescheduled, (linked_purchase_order_is_open, another_linked_purchase_order_is_overdue),  UNCHANGED,                  mark_linked_purchase_order_as_not_overdue),
+        row(AWAITING_STOCK_OR_GOODS,    PurchaseOrderRescheduled, (linked_purchase_order_is_open, no_other_linked_purchase_order_is_overdue), UNCHANGED,                  mark_linked_purchase_order_as_not_overdue, mark_sales_order_as_not_overdue),
+        row(AWAITING_STOCK_OR_GOODS,    OVERDUE_OR_RESCHEDULED,   (linked_purchase_order_is_already_closed,),                                 UNCHANGED,                  ignore("the goods are not awaited")),
+        row(DELIVERABLE_OR_CLOSED,      OVERDUE_OR_RESCHEDULED,   (),                                                                         UNCHANGED,                  ignore("the goods are not awaited")),
     ),
     "A user decides": (
-        #   status                      message                   guards                                                     next status                 actions
-        row(DELIVERABLE,                Deliver,                  (),                                                        DELIVERED,                  deliver),
-        row(DELIVERED,                  Deliver,                  (),                                                        STAY,                       stay("already delivered")),
-        row(NOT_DELIVERABLE,            Deliver,                  (),                                                        STAY,                       refuse(SalesOrderCannotBeDelivered)),
-        row(OPEN,                       Cancel,                   (keep_on_cancel,),                                         CANCELLED,                  cancel),
-        row(OPEN,                       Cancel,                   (withdraw_on_cancel,),                                     CANCELLED,                  cancel, withdraw_purchase_orders),
-        row(CANCELLED,                  Cancel,                   (),                                                        STAY,                       stay("already cancelled")),
-        row(DELIVERED,                  Cancel,                   (),                                                        STAY,                       refuse(SalesOrderCannotBeCancelled)),
-        row(OPEN,                       Change,                   (),                                                        AWAITING_STOCK_RESERVATION, reset_purchase_count, change, retry_now),
-        row(CLOSED,                     Change,                   (),                                                        STAY,                       refuse(SalesOrderCannotBeChanged)),
-        row(AWAITING_STOCK_RESERVATION, Retry,                    (),                                                        AWAITING_STOCK_RESERVATION, reset_purchase_count, retry_now),
-        row(NOT_AWAITING_RESERVATION,   Retry,                    (),                                                        STAY,                       refuse(NothingToRetry)),
+        #   status                          message  guards                                      next status                 actions
+        row(DELIVERABLE,                    Deliver, (),                                         DELIVERED,                  deliver),
+        row(DELIVERED,                      Deliver, (),                                         UNCHANGED,                  ignore("already delivered")),
+        row(AWAITING_OR_CANCELLED,          Deliver, (),                                         UNCHANGED,                  reject(SalesOrderCannotBeDelivered)),
+        row(OPEN,                           Cancel,  (purchase_orders_are_kept_on_cancel,),      CANCELLED,                  cancel),
+        row(OPEN,                           Cancel,  (purchase_orders_are_withdrawn_on_cancel,), CANCELLED,                  cancel, withdraw_purchase_orders),
+        row(CANCELLED,                      Cancel,  (),                                         UNCHANGED,                  ignore("already cancelled")),
+        row(DELIVERED,                      Cancel,  (),                                         UNCHANGED,                  reject(SalesOrderCannotBeCancelled)),
+        row(OPEN,                           Change,  (),                                         AWAITING_STOCK_RESERVATION, reset_purchase_count, change, retry_now),
+        row(CLOSED,                         Change,  (),                                         UNCHANGED,                  reject(SalesOrderCannotBeChanged)),
+        row(AWAITING_STOCK_RESERVATION,     Retry,   (),                                         AWAITING_STOCK_RESERVATION, reset_purchase_count, retry_now),
+        row(NOT_AWAITING_STOCK_RESERVATION, Retry,   (),                                         UNCHANGED,                  reject(NothingToRetry)),
     ),
     "A status limit is exceeded": (
-        #   status                      message                   guards                                                     next status                 actions
-        row(OPEN,                       StatusLimitExceeded,      (not_overdue,),                                            STAY,                       flag_overdue),
+        #   status message              guards                         next status actions
+        row(OPEN,  StatusLimitExceeded, (sales_order_is_not_overdue,), UNCHANGED,  mark_sales_order_as_overdue),
     ),
     "Stock replies about a cancelled order": (
-        #   status                      message                   guards                                                     next status                 actions
-        row(CANCELLED,                  ReservationAccepted,      (),                                                        STAY,                       release_again),
-        row(CANCELLED,                  ReservationRejected,      (),                                                        STAY,                       stay("stale reply")),
+        #   status     message              guards next status actions
+        row(CANCELLED, ReservationAccepted, (),    UNCHANGED,  release_again),
+        row(CANCELLED, ReservationRejected, (),    UNCHANGED,  ignore("stale reply")),
     ),
 }
 # fmt: on
@@ -217,13 +223,14 @@ TRANSITIONS = tuple(transition for group in TRANSITION_GROUPS.values() for trans
 
 
 def decide(process: Process, message: object, facts: Facts) -> Decision:
-    """Return what `message` means for this sales order.
+    """Return the decision of the transition that applies to the message.
 
-    Raises: `UnexpectedMessage` if no transition applies; the errors named in the table.
+    Raises: `UnexpectedMessage` if no transition applies; `ConflictError` if the transition
+    rejects a request of a user.
     """
     for transition in TRANSITIONS:
         if transition.applies(process, message, facts):
-            return _take(transition, process, message, facts)
+            return _decision(transition, process, message, facts)
     raise UnexpectedMessage(
         f"No transition for {message} in status {process.status} (revision {process.revision}, "
         f"request number {process.request_number}, "
@@ -231,18 +238,21 @@ def decide(process: Process, message: object, facts: Facts) -> Decision:
     )
 
 
-def _take(transition: Transition, process: Process, message: object, facts: Facts) -> Decision:
+def _decision(transition: Transition, process: Process, message: object, facts: Facts) -> Decision:
     decision = Decision(process=process, entered=transition.enters)
     for action in transition.actions:
         effect = action(decision.process, message, facts)
         decision = replace(
             decision, process=effect.process, messages=(*decision.messages, *effect.messages)
         )
-    return replace(decision, process=_entering(transition.enters, decision.process))
+    return replace(decision, process=_enter(transition.enters, decision.process))
 
 
-def _entering(statuses: tuple[Status, ...], process: Process) -> Process:
-    """Entering a status clears the attention flag; overdue goods keep an order overdue."""
+def _enter(statuses: tuple[Status, ...], process: Process) -> Process:
+    """Set the last of these statuses, if any.
+
+    The order no longer needs attention. It stays overdue only while it awaits overdue goods.
+    """
     if not statuses:
         return process
     entered = replace(process, status=statuses[-1], needs_attention=False)

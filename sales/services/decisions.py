@@ -22,14 +22,15 @@ class RevisionConflict(ConflictError):
     def __init__(self, reference: str, revision: int) -> None:
         super().__init__(
             f"Sales order {reference} is at revision {revision}: it was changed in the meantime. "
-            "Read it again, then repeat the change."
+            "Read it again, then repeat the change. No changes were made."
         )
 
 
 def deliver_orders(sales_order_ids: Collection[UUID], *, actor: str, reason: str = "") -> int:
     """Deliver all of these orders or none; return how many changed.
 
-    A delivered order is not changed again. Locks: their `OrderStatus` rows.
+    An order that is already delivered is not changed.
+    Locks: their `OrderStatus` rows, by sales order id.
     Raises: `SalesOrderCannotBeDelivered`, `SalesOrderNotFound`, `ReasonTooLong`.
     """
     return _decide(
@@ -43,9 +44,9 @@ def deliver_orders(sales_order_ids: Collection[UUID], *, actor: str, reason: str
 def cancel_orders(sales_order_ids: Collection[UUID], *, actor: str, reason: str = "") -> int:
     """Cancel all of these orders or none; return how many changed.
 
-    A cancelled order is not changed again. Stock releases the reservations. Open linked purchase
-    orders are withdrawn or kept (`ORDERFLOW_WITHDRAW_PURCHASE_ORDERS`).
-    Locks: their `OrderStatus` rows.
+    An order that is already cancelled is not changed. Stock releases the reservations. Open linked
+    purchase orders are withdrawn or kept (`ORDERFLOW_WITHDRAW_PURCHASE_ORDERS`).
+    Locks: their `OrderStatus` rows, by sales order id.
     Raises: `SalesOrderCannotBeCancelled`, `SalesOrderNotFound`, `ReasonTooLong`.
     """
     return _decide(
@@ -57,10 +58,11 @@ def cancel_orders(sales_order_ids: Collection[UUID], *, actor: str, reason: str 
 
 
 def retry_reservations(sales_order_ids: Collection[UUID], *, actor: str, reason: str = "") -> int:
-    """Request the reservations of all of these orders again, or none; return how many changed.
+    """Request the reservations of all of these orders again, or of none; return how many changed.
 
-    Purchases are counted from 0 again. For orders that need attention, and for orders whose
-    reservation request or reply was discarded. Locks: their `OrderStatus` rows.
+    The purchase count restarts at 0. A retry helps if an order needs attention, or if its
+    reservation request or the reply was discarded.
+    Locks: their `OrderStatus` rows, by sales order id.
     Raises: `NothingToRetry`, `SalesOrderNotFound`, `ReasonTooLong`.
     """
     return _decide(
@@ -77,18 +79,19 @@ def change_order(
     reason: str = "",
     revision: int | None = None,
 ) -> bool:
-    """Replace all lines of an order; return whether they were different.
+    """Replace all lines of an order; return False if the order has these lines already.
 
-    With `revision`, only if that is still the order's revision. Locks: its `OrderStatus` row.
+    `revision`: if given, it must be the order's current revision, unless the lines are the same.
+    Locks: its `OrderStatus` row.
     Raises: `SalesOrderCannotBeChanged`, `RevisionConflict`, `SalesOrderNotFound`,
     `LinesRequired`, `QuantityOutOfRange`, `ReasonTooLong`.
     """
     new_lines = validate_lines(lines)
-    work = Work.on(OrderStatus.objects.filter(order=sales_order_id).locked())
+    work = Work.load(OrderStatus.objects.filter(order=sales_order_id).locked())
     order_status = work.order_status(sales_order_id)
     order = order_status.order
-    closed = order_status.status in CLOSED_STATUSES  # then the process manager rejects the change
-    if not closed and set(order.product_quantities()) == set(new_lines):
+    is_closed = order_status.status in CLOSED_STATUSES  # then the process manager raises an error
+    if not is_closed and set(order.product_quantities()) == set(new_lines):
         return False
     if revision is not None and revision != order_status.revision:
         raise RevisionConflict(order.reference, order_status.revision)
@@ -107,7 +110,7 @@ def _decide(
     actor: str,
     reason: str,
 ) -> int:
-    work = Work.on(OrderStatus.objects.filter(order_id__in=sales_order_ids).locked())
+    work = Work.load(OrderStatus.objects.filter(order_id__in=sales_order_ids).locked())
     reason = validate_reason(reason)
     for sales_order_id in dict.fromkeys(sales_order_ids):
         order = work.order_status(sales_order_id).order

@@ -16,14 +16,14 @@ OVERDUE_BATCH_SIZE = 500  # sales orders in one transaction
 def mark_overdue() -> int:
     """Mark up to `OVERDUE_BATCH_SIZE` orders that exceeded their status limit; return how many.
 
-    Locks: their `OrderStatus` rows.
+    Locks: their `OrderStatus` rows, by sales order id.
     """
-    exceeded = Q(pk=None)
+    exceeded = Q(pk=None)  # matches no row
     for status, limit in settings.ORDERFLOW_STATUS_LIMITS.items():
         if limit:
             exceeded |= Q(status=Status(status), status_changed_at__lte=timezone.now() - limit)
     rows = OrderStatus.objects.filter(exceeded, overdue=False)
-    work = Work.on(rows.locked()[:OVERDUE_BATCH_SIZE])
+    work = Work.load(rows.locked()[:OVERDUE_BATCH_SIZE])
     for sales_order_id in work.order_statuses:
         work.apply(sales_order_id, StatusLimitExceeded())
     work.save()

@@ -24,7 +24,11 @@ from sales.services.work import Lines, Work
 
 @dataclass(frozen=True, kw_only=True)
 class SalesOrderDraft:
-    """A sales order to place. Omitted values are generated: id, reference, time, delivery mode."""
+    """A sales order to place.
+
+    If omitted, `id`, `reference` and `placed_at` are generated, and `delivery_mode` is
+    `ORDERFLOW_DELIVERY_MODE`.
+    """
 
     lines: Sequence[ProductQuantity]
     id: UUID = field(default_factory=uuid.uuid4)
@@ -51,7 +55,7 @@ class SalesOrderAlreadyExists(ConflictError):
 def place_orders(drafts: Sequence[SalesOrderDraft], *, actor: str = "") -> list[SalesOrder]:
     """Place all sales orders or none, and return them in the same order.
 
-    A draft whose id exists with the same content returns the existing order.
+    If the id of a draft exists with the same content, the existing order is returned.
     Raises: `SalesOrderAlreadyExists`, `LinesRequired`, `QuantityOutOfRange`.
     """
     placed = []
@@ -66,7 +70,10 @@ def place_orders(drafts: Sequence[SalesOrderDraft], *, actor: str = "") -> list[
 def place_orders_individually(
     drafts: Sequence[SalesOrderDraft], *, actor: str = ""
 ) -> list[SalesOrder | DomainError]:
-    """Place each sales order that is valid; return the order or the error for each draft."""
+    """Place each sales order that is valid; return the order or the error for each draft.
+
+    The errors are those of `place_orders`. The other orders are placed in one transaction.
+    """
     placement = OrderPlacement(drafts)
     outcomes = [placement.outcome(draft) for draft in drafts]
     placement.insert()
@@ -96,8 +103,9 @@ class OrderPlacement:
         rows = SalesOrder.objects.select_related("order_status").prefetch_related("lines")
         self._existing = rows.in_bulk(ids)
         references = {_reference(draft) for draft in drafts if draft.id not in self._existing}
-        # An order of this call that was inserted since the query above is not a different order:
-        # the insert fails with a unique violation, and the call is repeated.
+        # A concurrent call may have inserted orders of this call since the query above. Their
+        # references are not duplicates: `insert` fails with a unique violation, and the call is
+        # repeated.
         others = SalesOrder.objects.filter(reference__in=references).exclude(
             id__in=ids - self._existing.keys()
         )
@@ -107,13 +115,14 @@ class OrderPlacement:
         self.lines: dict[UUID, Lines] = {}
 
     def outcome(self, draft: SalesOrderDraft) -> SalesOrder | DomainError:
+        """Return the new or the existing order, or the error."""
         try:
             return self._order(draft)
         except DomainError as error:
             return error
 
     def insert(self) -> None:
-        """Insert in the order of the references: concurrent inserts cannot deadlock."""
+        """Insert the new orders, by reference, so that concurrent inserts cannot deadlock."""
         SalesOrder.objects.bulk_create(sorted(self.placed.values(), key=lambda row: row.reference))
         SalesOrderLine.objects.bulk_create(
             SalesOrderLine(order_id=order_id, product_id=line.product_id, quantity=line.quantity)
@@ -145,7 +154,7 @@ class OrderPlacement:
 
 
 def _has_same_content(row: SalesOrder, draft: SalesOrderDraft, lines: Lines) -> bool:
-    """Compare with the order as it was placed; omitted values and later changes do not count."""
+    """Compare a draft with an order as it was placed. Omitted values are not compared."""
     given = (
         draft.reference or row.reference,
         draft.customer,

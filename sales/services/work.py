@@ -1,9 +1,10 @@
-"""Processes of sales orders that advance in one transaction."""
+"""The processes of sales orders that one transaction advances."""
 
 import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from uuid import UUID
 
 from django.conf import settings
@@ -36,7 +37,7 @@ from sales.process_manager import (
 
 logger = logging.getLogger(__name__)
 
-STOCK = "stock"  # the consumer that must have caught up before a retry
+STOCK_CONSUMER = "stock"  # must have caught up before a retry
 
 Lines = tuple[ProductQuantity, ...]
 
@@ -59,11 +60,13 @@ class SalesOrderNotFound(NotFoundError):
     code = "sales_order_not_found"
 
     def __init__(self, sales_order_id: UUID) -> None:
-        super().__init__(f"No sales order has the id {sales_order_id}. Check the id.")
+        super().__init__(
+            f"No sales order has the id {sales_order_id}. Check the id. No changes were made."
+        )
 
 
 class Work:
-    """Processes of one transaction: loaded once, changed in memory, saved once."""
+    """The processes of one transaction: loaded once, changed in memory, saved once."""
 
     def __init__(
         self,
@@ -92,13 +95,14 @@ class Work:
         self._outgoing: list[OutgoingMessage] = []
 
     @classmethod
-    def on(cls, locked: Iterable[OrderStatus]) -> "Work":
-        """Return the work on these locked rows, with their linked purchase orders."""
+    def load(cls, locked: Iterable[OrderStatus]) -> "Work":
+        """Load the processes of these locked rows, with their linked purchase orders."""
         locked = list(locked)
         linked = LinkedPurchaseOrder.objects.filter(order_status__in=locked)
         return cls(locked, purchase_orders=linked.order_by("request_number"))
 
     def order_status(self, sales_order_id: UUID) -> OrderStatus:
+        """Raises: `SalesOrderNotFound`."""
         if sales_order_id not in self.order_statuses:
             raise SalesOrderNotFound(sales_order_id)
         return self.order_statuses[sales_order_id]
@@ -106,21 +110,21 @@ class Work:
     def prepare_retries(self, batch: Sequence[ReceivedMessage]) -> None:
         """Read what the retries of the batch need: Stock's backlog and the lines of the orders."""
         retried = [
-            each.message.sales_order_id
-            for each in batch
-            if isinstance(each.message, RetryReservation)
+            received.message.sales_order_id
+            for received in batch
+            if isinstance(received.message, RetryReservation)
         ]
         if not retried:
             return
-        # A message of this batch that closes a purchase order schedules a newer retry, which makes
-        # the older one stale. So only messages that closed one before matter here.
-        closing = [
+        # A message of this batch that closes a linked purchase order schedules a newer retry, so
+        # the retries after it are stale. Only messages of earlier batches need the check.
+        closing_message_ids = [
             row.closed_by_message_id
             for linked in self._linked.values()
             for row in linked.values()
             if row.closed_by_message_id
         ]
-        self._unhandled_by_stock = unhandled(STOCK, closing)
+        self._unhandled_by_stock = unhandled(STOCK_CONSUMER, closing_message_ids)
         orders = SalesOrder.objects.filter(id__in=retried).prefetch_related("lines")
         self._lines = {order.id: order.product_quantities() for order in orders}
 
@@ -133,28 +137,30 @@ class Work:
         actor: str = "",
         reason: str = "",
     ) -> None:
-        """Decide what the message means for the order, and keep the decision for `save()`."""
+        """Decide what the message means for the order; `save()` writes the decision.
+
+        Raises: `UnexpectedMessage`, and the errors of the process manager.
+        """
         if sales_order_id not in self._processes:
-            raise UnexpectedMessage(f"There is no sales order {sales_order_id}.")
+            raise UnexpectedMessage(f"No sales order has the id {sales_order_id}.")
         before = self._processes[sales_order_id]
         decision = decide(before, message, self._facts(sales_order_id))
         self._processes[sales_order_id] = decision.process
-        left = [before.status, *decision.entered]
-        for from_status, to_status in zip(left, decision.entered, strict=False):
-            self._history.append(
-                OrderStatusChange(
-                    order_status_id=sales_order_id,
-                    from_status=from_status,
-                    to_status=to_status,
-                    message_id=message_id,
-                    actor=actor,
-                    reason=reason,
-                    created_at=self.now,
-                )
+        self._history += [
+            OrderStatusChange(
+                order_status_id=sales_order_id,
+                from_status=from_status,
+                to_status=to_status,
+                message_id=message_id,
+                actor=actor,
+                reason=reason,
+                created_at=self.now,
             )
-        self._keep_linked(before, decision.process, message_id)
+            for from_status, to_status in pairwise([before.status, *decision.entered])
+        ]
+        self._update_linked(before, decision.process, message_id)
         if decision.process != before or decision.entered:
-            self._keep_status(decision.process, entered=bool(decision.entered))
+            self._update_order_status(decision.process, entered=bool(decision.entered))
         self._outgoing += [
             OutgoingMessage(message=each, caused_by=message_id, countdown=_countdown(each))
             for each in decision.messages
@@ -175,7 +181,7 @@ class Work:
         for change in self._history:
             reference = self.order_statuses[change.order_status_id].order.reference
             cause = f"message {change.message_id}" if change.message_id else change.actor
-            # Imports place thousands of orders: placing is not logged at INFO.
+            # Imports place thousands of orders, so placing is logged at DEBUG.
             level = logging.DEBUG if change.from_status == Status.NEW else logging.INFO
             logger.log(
                 level,
@@ -200,7 +206,7 @@ class Work:
         )
 
     def _ordered_lines(self) -> Mapping[UUID, Lines]:
-        """Return the lines of the open linked purchase orders."""
+        """Return the lines of the open linked purchase orders, by purchase order id."""
         open_ids = [
             row.pk
             for linked in self._linked.values()
@@ -237,7 +243,7 @@ class Work:
             overdue=row.overdue,
         )
 
-    def _keep_status(self, process: Process, *, entered: bool) -> None:
+    def _update_order_status(self, process: Process, *, entered: bool) -> None:
         row = self.order_statuses[process.sales_order_id]
         row.updated_at = self.now
         if entered:
@@ -254,7 +260,7 @@ class Work:
         row.overdue = process.overdue
         self._changed[row.order_id] = row
 
-    def _keep_linked(self, before: Process, after: Process, message_id: int | None) -> None:
+    def _update_linked(self, before: Process, after: Process, message_id: int | None) -> None:
         linked = self._linked[after.sales_order_id]
         for order in after.open_purchase_orders:
             if order.purchase_order_id not in linked:

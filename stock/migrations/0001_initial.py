@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(primary_key=True, serialize=False)),
                 ('status', models.CharField(choices=[('backordered', 'Backordered'), ('accepted', 'Accepted'), ('shipped', 'Shipped'), ('released', 'Released')], default='backordered', max_length=11)),
                 ('revision', models.PositiveIntegerField()),
-                ('request_number', models.PositiveIntegerField(help_text='The latest request that was answered.')),
+                ('request_number', models.PositiveIntegerField(help_text='Number of the latest request that was answered.')),
                 ('priority', models.IntegerField()),
                 ('placed_at', models.DateTimeField()),
             ],

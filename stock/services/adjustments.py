@@ -17,7 +17,7 @@ class AdjustmentOutOfRange(DomainError):
     """The quantity of an adjustment is 0 or beyond ±1,000,000,000."""
 
     code = "adjustment_out_of_range"
-    in_rest_api = False  # the schema of the endpoint refuses such quantities first
+    in_rest_api = False  # the schema of the endpoint rejects such quantities first
 
     def __init__(self, quantity: int) -> None:
         super().__init__(
@@ -42,8 +42,8 @@ class AdjustmentAlreadyExists(ConflictError):
 def adjust_stock(adjustments: Sequence[Adjustment], *, actor: str) -> list[UUID]:
     """Record all adjustments or none; return the ids that were not recorded before.
 
-    A positive adjustment is allocated to backorders. Locks: the stock levels by product, then the
-    reservations within reach by id.
+    Added stock is allocated to backorders.
+    Locks: the stock levels, by product id; then the reservations that get a share, by id.
     Raises: `InsufficientStock`, `AdjustmentAlreadyExists`, `AdjustmentOutOfRange`,
     `ReasonTooLong`.
     """
@@ -67,7 +67,8 @@ def adjust_stock(adjustments: Sequence[Adjustment], *, actor: str) -> list[UUID]
 
 
 def _increases(adjustments: Iterable[Adjustment]) -> Counter[UUID]:
+    """Return the added quantities by product; negative adjustments are not subtracted."""
     increases: Counter[UUID] = Counter()
     for each in adjustments:
         increases[each.product_id] += max(each.quantity, 0)
-    return +increases
+    return +increases  # without zero counts

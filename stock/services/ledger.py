@@ -1,4 +1,4 @@
-"""Stock levels that change in one transaction, each change with its row in the stock ledger."""
+"""The stock levels that one transaction changes, and the stock movements that record it."""
 
 import uuid
 from collections.abc import Collection
@@ -15,7 +15,10 @@ from stock.models import MovementType, StockLevel, StockMovement
 
 @dataclass(frozen=True, kw_only=True)
 class Adjustment:
-    """A correction of on hand. An id is recorded once."""
+    """A correction of on hand. An id is recorded only once.
+
+    `quantity`: positive adds stock, negative removes stock.
+    """
 
     product_id: UUID
     quantity: int
@@ -25,7 +28,7 @@ class Adjustment:
 
 @dataclass(frozen=True, kw_only=True)
 class Reversal:
-    """Takes back a quantity that a receipt recorded by mistake. An id is recorded once."""
+    """A quantity that a receipt recorded by mistake. An id is recorded only once."""
 
     receipt_id: UUID
     product_id: UUID
@@ -35,24 +38,27 @@ class Reversal:
 
 
 class InsufficientStock(ConflictError):
-    """More is to be removed or reversed than is available."""
+    """The quantity to remove or reverse exceeds the available quantity."""
 
     code = "insufficient_stock"
 
-    def __init__(self, verb: str, level: StockLevel, quantity: int, advice: str = "") -> None:
+    def __init__(self, verb: str, level: StockLevel, quantity: int, *more_advice: str) -> None:
         sku = level.product.sku
-        release = f"Cancel or change a sales order that reserves {sku}, or reduce `quantity`."
-        super().__init__(
-            f"Cannot {verb} {quantity:,} × {sku}: {level.on_hand:,} are on hand and "
-            f"{level.reserved:,} are reserved, so {level.available:,} are available. "
-            f"{release if level.reserved else 'Reduce `quantity`.'} {advice}".rstrip()
+        advice = "Reduce `quantity`."
+        if level.reserved:
+            advice = f"Cancel or change a sales order that reserves {sku}, or reduce `quantity`."
+        cause = (
+            f"Cannot {verb} {quantity:,} × {sku}: {level.on_hand:,} on hand, "
+            f"{level.reserved:,} reserved, {level.available:,} available."
         )
+        super().__init__(" ".join([cause, advice, *more_advice, "No changes were made."]))
 
 
 class Ledger:
-    """The stock levels of these products, locked by product id.
+    """The stock levels of these products: locked once, changed in memory, saved once.
 
-    `cause`: the message that causes the next changes; `actor`: the user or command.
+    Each change is recorded as a stock movement. `cause`: id of the message that causes the next
+    changes. `actor`: the user or command that causes them. Locks: the stock levels, by product id.
     """
 
     def __init__(self, product_ids: Collection[UUID], *, actor: str = "") -> None:
@@ -89,8 +95,8 @@ class Ledger:
         """Raises: `InsufficientStock`, `ReasonTooLong`."""
         level = self._levels[reversal.product_id]
         if level.available < reversal.quantity:
-            advice = "Shipped goods cannot be reversed; record a stock adjustment instead."
-            raise InsufficientStock("reverse", level, reversal.quantity, advice)
+            if_shipped = "Shipped goods cannot be reversed; record a stock adjustment instead."
+            raise InsufficientStock("reverse", level, reversal.quantity, if_shipped)
         level.adjust(-reversal.quantity)
         self._record(
             MovementType.REVERSED,
@@ -127,6 +133,7 @@ class Ledger:
         )
 
     def save(self) -> None:
+        """Write the stock levels and the stock movements."""
         moved = {movement.product_id for movement in self._movements}
         changed = [level for level in self._levels.values() if level.product_id in moved]
         upsert(changed, ["on_hand", "reserved"])

@@ -14,7 +14,7 @@ from stock.services.work import Work, summarize_receipts
 def handle_messages(batch: Sequence[ReceivedMessage]) -> None:
     """Apply a batch of messages to stock levels and reservations, inside the drain's transaction.
 
-    Locks, one pass each: the stock levels by product, then the reservations by id.
+    Locks: the stock levels, by product id; then the reservations, by id.
     Raises: `UnexpectedMessage`.
     """
     messages = [received.message for received in batch]
@@ -51,18 +51,18 @@ def _handle(message: Message, work: Work, recorded: Collection[UUID]) -> None:
             if message.receipt_id not in recorded:
                 work.receive(message)
         case PurchaseOrderCancelled() | PurchaseOrderClosedShort():
-            # Nothing to do. Sales asks whether Stock has handled this message: then every earlier
-            # receipt of the purchase order is recorded.
+            # No effect. Sales only checks whether Stock has handled this message: then every
+            # earlier receipt of the purchase order is recorded.
             pass
         case _:
             raise UnexpectedMessage(f"Stock does not handle {type(message).__name__}.")
 
 
 def _releasable(messages: Iterable[Message], reservation_ids: Collection[UUID]) -> Counter[UUID]:
-    """Return, by product, the most that these reservations can release as their lines shrink.
+    """Return the most that the batch can release of these reservations, by product.
 
-    Read before anything is locked, so the reserved quantities may still change; the requested
-    ones change only here, under the consumer's lock.
+    Computed from requested quantities, which change only under the consumer's lock. The reserved
+    quantities are not locked yet and may still change.
     """
     requested: dict[UUID, Counter[UUID]] = defaultdict(Counter)
     revisions: dict[UUID, int] = {}
@@ -77,21 +77,21 @@ def _releasable(messages: Iterable[Message], reservation_ids: Collection[UUID]) 
             case MakeReservation(reservation_id=each) if (
                 each in reservation_ids and message.revision > revisions.get(each, 0)
             ):
-                now = Counter({line.product_id: line.quantity for line in message.lines})
+                lines = Counter({line.product_id: line.quantity for line in message.lines})
                 revisions[each] = message.revision
             case ReleaseReservation(reservation_id=each):
-                now = Counter()
+                lines = Counter()
             case _:
                 continue
-        releasable += requested[each] - now  # a difference of counters has no negative counts
-        requested[each] = now
+        releasable += requested[each] - lines  # a difference of counters has no negative counts
+        requested[each] = lines
     return releasable
 
 
 def _products(reservation_ids: Collection[UUID]) -> set[UUID]:
-    """Return the products of these reservations.
+    """Return the product ids of these reservations.
 
-    Read without a lock: they change only here, under the consumer's lock.
+    Read without a row lock: they change only under the consumer's lock.
     """
     if not reservation_ids:
         return set()
@@ -100,6 +100,7 @@ def _products(reservation_ids: Collection[UUID]) -> set[UUID]:
 
 
 def _recorded_receipts(receipts: Sequence[GoodsReceived]) -> set[UUID]:
+    """Return the ids of the receipts that were recorded before."""
     if not receipts:
         return set()
     rows = StockMovement.objects.filter(

@@ -12,15 +12,20 @@ from stock.services.work import Work
 
 
 class QuantityExceedsReceived(ConflictError):
-    """More is to be reversed than the receipt recorded."""
+    """The quantity to reverse exceeds the quantity that Stock has recorded for the receipt."""
 
     code = "quantity_exceeds_received"
 
     def __init__(self, receipt_id: UUID, recorded: int, quantity: int) -> None:
+        advice = "Reduce `quantity`."
+        if not recorded:
+            advice = (
+                "If the receipt was created less than a minute ago, wait a minute and repeat the "
+                "request. Otherwise check the receipt and the product."
+            )
         super().__init__(
             f"Cannot reverse {quantity:,} of receipt {receipt_id}: Stock has recorded "
-            f"{recorded:,} of this product for it. Reduce `quantity`, or repeat the request if "
-            "the receipt is only seconds old."
+            f"{recorded:,} of this product for it. {advice} No changes were made."
         )
 
 
@@ -38,9 +43,9 @@ class ReversalAlreadyExists(ConflictError):
 
 @retry_on_unique_violation
 def reverse_receipt(reversal: Reversal, *, actor: str) -> None:
-    """Take back a received quantity: lower on hand, and tell Purchase that it did not arrive.
+    """Reduce on hand by a quantity that was received by mistake, and report it to Purchase.
 
-    An id that is recorded with the same content changes nothing. Locks: the stock level.
+    If the id is recorded with the same content, nothing changes. Locks: the stock level.
     Raises: `InsufficientStock`, `QuantityExceedsReceived`, `ReversalAlreadyExists`,
     `QuantityOutOfRange`, `ReasonTooLong`.
     """

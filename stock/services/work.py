@@ -1,4 +1,4 @@
-"""Stock levels and reservations that change in one transaction."""
+"""The stock levels and reservations that one transaction changes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -17,11 +17,11 @@ from stock.services.ledger import Adjustment, Ledger, Reversal
 
 CLOSED_STATUSES = (ReservationStatus.SHIPPED, ReservationStatus.RELEASED)
 
-Pegs = dict[UUID, Counter[UUID]]  # pegged quantities by product and reservation
+Pegs = dict[UUID, Counter[UUID]]  # pegged quantities by product id, then by reservation id
 
 
 def summarize_receipts(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID], Pegs]:
-    """Return the received quantities by product, and their pegs."""
+    """Return the received quantities by product id, and their pegs."""
     quantities: Counter[UUID] = Counter()
     pegs: Pegs = defaultdict(Counter)
     for receipt in receipts:
@@ -33,11 +33,16 @@ def summarize_receipts(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID]
 
 
 class Work:
-    """Stock levels and reservations of a transaction: locked once, changed in memory, saved once.
+    """The stock levels and reservations of one transaction.
 
-    Two increases of two products can complete one reservation, each in its own transaction. So
-    the reservations are locked too, and their lines are read after that: the second transaction
-    sees both lines full and accepts the reservation.
+    They are locked once, changed in memory, and saved once. `products`: ids of every product that
+    may change. `reservations`: ids of those that messages name. `increases`: by product, the most
+    that can become available. `pegs`: the pegged part of `increases`.
+
+    Two transactions that add stock of two products can together complete one reservation. So the
+    reservations are locked before their lines are read: the second transaction sees that both
+    lines are fully reserved, and accepts the reservation.
+    Locks: the stock levels, by product id; then the reservations, by id.
     """
 
     def __init__(
@@ -51,11 +56,15 @@ class Work:
     ) -> None:
         pegs = pegs or {}
         self.ledger = Ledger(products, actor=actor)
-        self._pegged = {reservation for pegged in pegs.values() for reservation in pegged}
-        in_scope = self._pegged | set(reservations)
-        in_scope |= self._backorders_for_surplus(increases, pegs, reservations)
+        pegged = {
+            reservation_id for by_reservation in pegs.values() for reservation_id in by_reservation
+        }
+        surplus = self._surplus(increases, pegs, pegged - set(reservations))
+        affected = pegged | set(reservations)
+        if surplus:
+            affected |= set(ReservationLine.objects.backordered().within_reach(surplus))
         self._reservations = {
-            row.id: row for row in Reservation.objects.filter(id__in=in_scope).locked()
+            row.id: row for row in Reservation.objects.filter(id__in=affected).locked()
         }
         self._lines: dict[UUID, dict[UUID, ReservationLine]] = defaultdict(dict)
         for line in ReservationLine.objects.filter(reservation__in=self._reservations):
@@ -69,6 +78,7 @@ class Work:
         self._outgoing: list[OutgoingMessage] = []
 
     def reserve(self, request: MakeReservation) -> None:
+        """Make or change a reservation and publish the reply. A stale request is ignored."""
         reservation = self._reservations.get(request.reservation_id)
         if reservation is None:
             reservation = self._add(request)
@@ -80,7 +90,7 @@ class Work:
                 quantities, available, allow_partial=request.allow_partial
             )
         elif reservation.status in CLOSED_STATUSES or request.revision < reservation.revision:
-            return  # answered before, or stale: a newer request follows
+            return  # closed: no reply is needed; older revision: a newer request follows
         else:
             if request.revision > reservation.revision:
                 self._change(reservation, request)
@@ -92,12 +102,16 @@ class Work:
             self._reserve(reservation, product_id, quantity)
         if not self._accept_if_fully_reserved(reservation):
             shortages = self._shortages(reservation)
-            self._publish(ReservationRejected(**_echo(reservation), shortages=shortages))
+            self._publish(ReservationRejected(**_request_ids(reservation), shortages=shortages))
 
     def release(self, reservation_id: UUID) -> None:
+        """Release a reservation and allocate its stock to backorders.
+
+        Raises: `UnexpectedMessage` if it is shipped.
+        """
         reservation = self._reservations.get(reservation_id)
         if reservation is None:
-            # Its MakeReservation may still come: the released row makes Stock ignore it.
+            # Its MakeReservation may be handled later; the released row makes Stock ignore it.
             reservation = Reservation(
                 id=reservation_id,
                 revision=0,
@@ -107,7 +121,7 @@ class Work:
             )
         elif reservation.status == ReservationStatus.SHIPPED:
             raise UnexpectedMessage(
-                f"Reservation {reservation_id} cannot be released: it is shipped."
+                f"Reservation {reservation_id} cannot be released: its status is shipped."
             )
         elif reservation.status == ReservationStatus.RELEASED:
             return
@@ -123,17 +137,26 @@ class Work:
             self._allocate_available(product_id, {})
 
     def receive(self, receipt: GoodsReceived) -> None:
+        """Record a receipt and allocate it to backorders."""
         quantities, pegs = summarize_receipts([receipt])
         for product_id, quantity in quantities.items():
             self.ledger.receive(product_id, quantity, receipt_id=receipt.receipt_id)
             self._allocate_available(product_id, pegs.get(product_id, {}))
 
     def adjust(self, adjustment: Adjustment) -> None:
+        """Record an adjustment and allocate added stock to backorders.
+
+        Raises: `InsufficientStock`, `ReasonTooLong`.
+        """
         self.ledger.adjust(adjustment)
         if adjustment.quantity > 0:
             self._allocate_available(adjustment.product_id, {})
 
     def reverse(self, reversal: Reversal) -> None:
+        """Record a receipt reversal and report it to Purchase.
+
+        Raises: `InsufficientStock`, `ReasonTooLong`.
+        """
         self.ledger.reverse(reversal)
         self._publish(
             ReverseReceipt(
@@ -146,6 +169,7 @@ class Work:
         )
 
     def ship(self, reservation_id: UUID) -> None:
+        """Ship a reservation. Raises: `UnexpectedMessage` if it is not accepted."""
         reservation = self._reservations.get(reservation_id)
         if reservation and reservation.status == ReservationStatus.SHIPPED:
             return
@@ -171,32 +195,32 @@ class Work:
         upsert([line for line in changed if line.pk is not None], ["quantity", "reserved"])
         publish(self._outgoing)
 
-    def _backorders_for_surplus(
-        self, increases: Mapping[UUID, int], pegs: Pegs, requested: Collection[UUID]
-    ) -> set[UUID]:
-        """Return the reservations that may get a share of what exceeds the pegged shortages.
+    def _surplus(
+        self, increases: Mapping[UUID, int], pegs: Pegs, only_pegged: Collection[UUID]
+    ) -> dict[UUID, int]:
+        """Return what can become available of the products that pegs do not use up.
 
-        Their lines can be read before the reservations are locked: the reserved quantity of a
-        product changes only under the lock of its stock level, which this transaction holds.
+        `only_pegged`: reservations that are pegged, but not named by a message. Their lines can be
+        read before the reservations are locked: the reserved quantity of a product changes only
+        under the lock of its stock level, which this transaction holds.
+
+        A reservation that this batch releases leaves the backorder queue. `increases` includes at
+        least its whole quantity, so the surplus suffices for the reservations behind it.
         """
-        backordered = ReservationLine.objects.backordered()
         pegged_shortage: Counter[UUID] = Counter()
-        pegged_only = self._pegged - set(requested)
-        for line in backordered.filter(reservation__in=pegged_only, product__in=pegs):
+        rows = ReservationLine.objects.backordered()
+        for line in rows.filter(reservation__in=only_pegged, product__in=pegs):
             pegged = pegs[line.product_id][line.reservation_id]
             pegged_shortage[line.product_id] += min(line.shortage, pegged)
         available = {
             product_id: self.ledger.available(product_id) + quantity
             for product_id, quantity in increases.items()
         }
-        surplus = {
+        return {
             product_id: quantity
             for product_id, quantity in available.items()
             if quantity > pegged_shortage[product_id]
         }
-        # A reservation that this batch releases leaves the queue. `increases` counts at least its
-        # whole quantity, so the reach is large enough without it.
-        return set(backordered.within_reach(surplus)) if surplus else set()
 
     def _add(self, request: MakeReservation) -> Reservation:
         reservation = Reservation(
@@ -220,7 +244,7 @@ class Work:
         self._changed_lines[reservation.id, line.product_id] = row
 
     def _change(self, reservation: Reservation, request: MakeReservation) -> None:
-        """Replace the lines by those of the request; release what is reserved beyond them."""
+        """Replace the lines by those of the request; release and allocate the excess."""
         reservation.revision = request.revision
         reservation.status = ReservationStatus.BACKORDERED
         new_lines = {line.product_id: line for line in request.lines}
@@ -264,17 +288,18 @@ class Work:
             backorders.pop(reservation.id, None)
 
     def _allocation_for(self, reservation: Reservation) -> dict[UUID, int]:
-        """Return what one backordered reservation gets from available stock, by product."""
+        """Return what one backordered reservation gets of the available stock, by product."""
         allocation = {}
         for product_id in self._lines[reservation.id]:
-            backorders = self._backorders[product_id]
-            mine = {key: each for key, each in backorders.items() if key == reservation.id}
-            allocated = allocate(self.ledger.available(product_id), mine)
-            allocation[product_id] = allocated.get(reservation.id, 0)
-        return {product_id: quantity for product_id, quantity in allocation.items() if quantity}
+            backorder = self._backorders[product_id].get(reservation.id)
+            own_backorders = {reservation.id: backorder} if backorder else {}
+            allocated = allocate(self.ledger.available(product_id), own_backorders)
+            if reservation.id in allocated:
+                allocation[product_id] = allocated[reservation.id]
+        return allocation
 
     def _allocate_available(self, product_id: UUID, pegs: Mapping[UUID, int]) -> None:
-        """Allocate everything that is available of a product to its backorders."""
+        """Allocate the available quantity of a product to its backorders."""
         available = self.ledger.available(product_id)
         allocated = allocate(available, self._backorders[product_id], pegs)
         for reservation_id, quantity in allocated.items():
@@ -299,11 +324,12 @@ class Work:
         return True
 
     def _accept_if_fully_reserved(self, reservation: Reservation) -> bool:
+        """Accept the reservation and publish that; return False if it has a shortage."""
         if self._shortages(reservation):
             return False
         reservation.status = ReservationStatus.ACCEPTED
         self._changed[reservation.id] = reservation
-        self._publish(ReservationAccepted(**_echo(reservation)))
+        self._publish(ReservationAccepted(**_request_ids(reservation)))
         return True
 
     def _shortages(self, reservation: Reservation) -> tuple[ProductQuantity, ...]:
@@ -317,14 +343,14 @@ class Work:
         self._outgoing.append(OutgoingMessage(message=message, caused_by=self.ledger.cause))
 
 
-class _Echo(TypedDict):
+class _RequestIds(TypedDict):
     reservation_id: UUID
     revision: int
     request_number: int
 
 
-def _echo(reservation: Reservation) -> _Echo:
-    """Return what every reply repeats of the request."""
+def _request_ids(reservation: Reservation) -> _RequestIds:
+    """Return the fields of the latest request that a reply repeats."""
     return {
         "reservation_id": reservation.id,
         "revision": reservation.revision,

@@ -173,8 +173,8 @@ def test_every_link_leads_to_a_page(superuser: Client, sample_data: None) -> Non
 def test_order_page_shows_history_and_links(superuser: Client, sample_data: None) -> None:
     order_status = awaiting_goods()
     page, text = page_html(superuser, order_status.order), page_text(superuser, order_status.order)
-    assert "new → awaiting stock reservation sales.SalesOrderCreated olga" in text
-    assert "awaiting stock reservation → awaiting goods received stock.ReservationRejected" in text
+    assert "New → Awaiting stock reservation sales.SalesOrderCreated olga" in text
+    assert "Awaiting stock reservation → Awaiting goods received stock.ReservationRejected" in text
     for link in (
         f"/admin/stock/reservation/{order_status.pk}/change/",
         f"/admin/purchase/purchaseorder/{order_status.purchase_order_id}/change/",

@@ -145,7 +145,7 @@ def test_quantity_stays_with_its_line_after_another_receipt(superuser: Client) -
 @pytest.mark.parametrize(
     ("quantity", "error"),
     [
-        (5, "Cannot receive 5 × table for purchase order P-1: 4 are outstanding"),
+        (5, "Cannot receive 5 × table for purchase order P-1: the outstanding quantity is 4"),
         ("", "Enter a received quantity for at least one line."),
         (0, "Enter a received quantity for at least one line."),
         (-1, "greater than or equal to 0"),

@@ -99,7 +99,7 @@ def test_rejects_reversal_of_reserved_goods(superuser: Client) -> None:
     place(table=4, delivery_mode="manual")
     drain_all()
     text = post(superuser, add_url(ReceiptReversal), reversal_form(receipt.pk))
-    assert "5 are on hand and 4 are reserved, so 1 are available" in text
+    assert "5 on hand, 4 reserved, 1 available" in text
     assert StockLevel.objects.get().on_hand == 5
 
 

@@ -68,7 +68,7 @@ def test_cancelled_order_shows_actor_and_reason(superuser: Client) -> None:
     assert f'href="{page_url(order, "cancel")}"' in page_html(superuser, order)
     text = confirm(superuser, "cancel", order)
     assert "Cancelled 1 sales order." in text
-    assert f"deliverable → cancelled olga – {REASON}" in text
+    assert f"Deliverable → Cancelled olga – {REASON}" in text
     change = order.order_status.changes.latest("id")
     assert (change.to_status, change.actor, change.reason) == ("cancelled", "olga", REASON)
     assert log_entries() == [("olga", "WEB-1", f"Cancelled: {REASON}")]
@@ -105,7 +105,7 @@ def test_rejects_cancel_if_one_order_is_delivered(superuser: Client) -> None:
     delivered = place(chair=1, reference="WEB-3")
     drain_all()
     text = confirm_bulk(superuser, "cancel", [*orders, delivered])
-    assert "Sales order WEB-3 cannot be cancelled: it is delivered." in text
+    assert "Sales order WEB-3 cannot be cancelled: its status is delivered." in text
     assert statuses(orders) == {"deliverable"}
     assert log_entries() == []
 
@@ -252,7 +252,7 @@ def test_rejects_change_of_delivered_order(superuser: Client) -> None:
     order = place(chair=2, reference="WEB-1")
     drain_all()
     text = confirm(superuser, "change_lines", order, **chairs(1))
-    assert "Sales order WEB-1 cannot be changed: it is delivered." in text
+    assert "Sales order WEB-1 cannot be changed: its status is delivered." in text
     assert ordered(order) == {"chair": 2}
 
 

@@ -179,8 +179,8 @@ def test_rejects_invalid_product(superuser: Client, sku: str, name: str, error: 
         ({"product": ""}, "required"),
         ({"product": uuid4()}, "valid choice"),
         ({"product": "no uuid"}, "not a valid UUID"),
-        ({"quantity": -6}, "5 are on hand and 2 are reserved, so 3 are available"),
-        ({"quantity": -4}, "5 are on hand and 2 are reserved, so 3 are available"),
+        ({"quantity": -6}, "5 on hand, 2 reserved, 3 available"),
+        ({"quantity": -4}, "5 on hand, 2 reserved, 3 available"),
     ],
 )
 def test_rejects_invalid_adjustment(
@@ -227,7 +227,7 @@ def test_rejects_adjustment_of_concurrently_reserved_goods(
     add_stock(chair=5)
     monkeypatch.setattr("stock.admin.adjust_stock", adjust_too_late)
     form = adjustment_form("chair", -5)
-    assert "so 0 are available" in errors(superuser, StockAdjustment, form)
+    assert ", 0 available" in errors(superuser, StockAdjustment, form)
 
 
 def test_error_is_not_shown_in_the_next_form(superuser: Client) -> None:

@@ -101,7 +101,7 @@ def test_lines_of_one_product_are_filled_in_order() -> None:
 def test_rejects_quantity_above_ordered() -> None:
     with pytest.raises(
         QuantityExceedsOrdered,
-        match=r"Cannot receive 4 × CHAIR for purchase order P-1: 3 are outstanding\. ",
+        match=r"Cannot receive 4 × CHAIR for purchase order P-1: the outstanding quantity is 3\. ",
     ):
         distribute([line(CHAIR, 5, received=2)], {CHAIR: 4})
 
@@ -116,7 +116,7 @@ def test_over_receipt_is_limited_by_tolerance_of_each_line() -> None:
     assert distribute(lines, {CHAIR: 8}, status=PARTIAL, tolerance=20) == (RECEIVED, [3, 5])
     assert distribute(lines, {CHAIR: 10}, status=PARTIAL, tolerance=20) == (RECEIVED, [4, 6])
     with pytest.raises(
-        QuantityExceedsOrdered, match="7 are outstanding, plus 3 over-receipt tolerance"
+        QuantityExceedsOrdered, match="quantity is 7, the over-receipt tolerance is 3"
     ):
         distribute(lines, {CHAIR: 11}, status=PARTIAL, tolerance=20)
 
@@ -125,7 +125,7 @@ def test_earlier_over_receipt_reduces_allowance() -> None:
     lines = [line(CHAIR, 10, received=11), line(DESK, 1)]
     assert distribute(lines, {CHAIR: 1}, status=PARTIAL, tolerance=20) == (PARTIAL, [1, 0])
     with pytest.raises(
-        QuantityExceedsOrdered, match="0 are outstanding, plus 1 over-receipt tolerance"
+        QuantityExceedsOrdered, match="quantity is 0, the over-receipt tolerance is 1"
     ):
         distribute(lines, {CHAIR: 2}, status=PARTIAL, tolerance=20)
 

@@ -189,7 +189,7 @@ def test_rejects_cancelling_delivered_order_and_cancels_none() -> None:
     published = StoredMessage.objects.count()
     with pytest.raises(
         SalesOrderCannotBeCancelled,
-        match=f"{delivered.reference} cannot be cancelled: it is delivered",
+        match=f"{delivered.reference} cannot be cancelled: its status is delivered",
     ):
         cancel_orders([awaiting.id, delivered.id], actor="Ada")
     assert status(awaiting) == "awaiting_goods_received"
@@ -348,7 +348,7 @@ def test_rejects_changing_closed_order(closed: str, quantity: int) -> None:
     else:
         deliver_orders([order.id], actor="Ada")
     published = StoredMessage.objects.count()
-    with pytest.raises(SalesOrderCannotBeChanged, match=f"it is {closed}"):
+    with pytest.raises(SalesOrderCannotBeChanged, match=f"its status is {closed}"):
         change_order(order.id, lines(chair=quantity), actor="Ada")
     assert list(order.lines.values_list("quantity", flat=True)) == [2]
     assert StoredMessage.objects.count() == published

@@ -258,9 +258,9 @@ REJECTED_REQUESTS = {
         "S-1 cannot be delivered: its status is awaiting goods received. Wait until the goods"
     ),
     (CANCELLED, "deliver"): "S-1 cannot be delivered: its status is cancelled. Place a new",
-    (DELIVERED, "cancel"): "S-1 cannot be cancelled: it is delivered. Record returned goods",
-    (DELIVERED, "change"): "S-1 cannot be changed: it is delivered. Place a new",
-    (CANCELLED, "change"): "S-1 cannot be changed: it is cancelled. Place a new",
+    (DELIVERED, "cancel"): "S-1 cannot be cancelled: its status is delivered. Record returned",
+    (DELIVERED, "change"): "S-1 cannot be changed: its status is delivered. Place a new",
+    (CANCELLED, "change"): "S-1 cannot be changed: its status is cancelled. Place a new",
     (AWAITING_GOODS_RECEIVED, "retry by a user"): (
         "S-1 cannot be retried: its status is awaiting goods received"
     ),

@@ -301,7 +301,7 @@ def test_rejects_releasing_shipped_reservation(batch_size: int | None) -> None:
     order = uuid4()
     handle(request(order, chair=2), ship(order), release(order), batch_size=batch_size)
     dead_letter = QueuedMessage.objects.dead_letters().get(consumer="stock")
-    assert "cannot be released: it is shipped" in dead_letter.last_error
+    assert "cannot be released: its status is shipped" in dead_letter.last_error
     assert (status(order), level("chair")) == ("shipped", (1, 0))
 
 

@@ -102,8 +102,8 @@ def test_rejects_closed_order_and_receives_no_other() -> None:
     error = run_error("receive_goods", "PO-1", "PO-2")
 
     assert error == (
-        "Purchase order PO-2 cannot be received: its status is received, so nothing is "
-        "outstanding. Record additional goods as a stock adjustment."
+        "Purchase order PO-2 cannot be received: its status is received. Nothing is outstanding. "
+        "Record additional goods as a stock adjustment. No changes were made."
     )
     assert received() == {"PO-2": {"desk": 1}}
 
@@ -146,7 +146,7 @@ def test_receipt_id_is_recorded_once() -> None:
     [
         (
             ["PO-1", "--lines", "chair=4"],
-            "Cannot receive 4 × chair for purchase order PO-1: 3 are outstanding.",
+            "Cannot receive 4 × chair for purchase order PO-1: the outstanding quantity is 3.",
         ),
         (["PO-1", "--lines", "desk=1"], "has no line of product"),
         (["PO-1", "--lines", "sofa=1"], "No product has the SKU sofa."),
