@@ -9,11 +9,13 @@ from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.test import TransactionTestCase, override_settings
+from django.utils import timezone
 
 from orderflow.catalog.services import create_products, product_ids
 from orderflow.core.quantities import ProductQuantity
 from orderflow.messaging import consuming, wakeups
 from orderflow.messaging.consuming import drain
+from orderflow.messaging.models import QueuedMessage
 from orderflow.messaging.subscriptions import subscriptions
 
 FILLED_BY_MIGRATE = {
@@ -41,13 +43,19 @@ def find_static_files_on_request() -> Iterator[None]:
 
 def _delete_all_rows(case: TransactionTestCase) -> None:
     names = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    statements = [
+        f"DELETE FROM {connection.ops.quote_name(table)}"
+        for table in sorted(set(names) - FILLED_BY_MIGRATE)
+    ]
+    if connection.vendor == "postgresql":
+        statements = ["; ".join(statements)]  # one request
     with (
         connection.constraint_checks_disabled(),
         transaction.atomic(),
         connection.cursor() as cursor,
     ):
-        for table in sorted(set(names) - FILLED_BY_MIGRATE):
-            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
+        for statement in statements:
+            cursor.execute(statement)
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +81,14 @@ def lines(**quantities: int) -> list[ProductQuantity]:
 
 def drain_all() -> None:
     """Drain every consumer until no message is due. Scheduled messages that are not due stay."""
-    while sum(drain(subscription.consumer) for subscription in subscriptions()):
+    while sum(drain(consumer) for consumer in _consumers_with_due_messages()):
         pass
+
+
+def _consumers_with_due_messages() -> list[str]:
+    due = QueuedMessage.objects.pending().filter(due_at__lte=timezone.now())
+    names = set(due.values_list("consumer", flat=True).distinct())
+    return [each.consumer for each in subscriptions() if each.consumer in names]
 
 
 def database_environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Start Celery processes in 0.1 s instead of 2 s: fork them from a process that has loaded them.
+"""Start Python processes in 0.1 s instead of 2 s: fork them from a process that has loaded Django.
 
     python -m tests.fork_server     reads requests as lines of JSON, and responds with a line each
 
@@ -44,8 +44,14 @@ class ForkServer:
         atexit.register(self._process.communicate)  # it ends when its input ends
 
     def start(self, command: Sequence[str], log: Path) -> "Program":
-        """`command`: a Celery command of `orderflow.operations.management.processes`."""
-        return Program(self, self.ask("start", list(command[3:]), str(log)))
+        """Start `python -m MODULE ARGUMENTS`; `command` has exactly this form."""
+        python, option, module, *arguments = command
+        assert (python, option) == (sys.executable, "-m"), command
+        return Program(self, self.ask("start", module, arguments, str(log)))
+
+    def run(self, command: Sequence[str], log: Path) -> int:
+        """Start a process like `start`, and return its exit code."""
+        return self.start(command, log).wait()
 
     def ask(self, *request: object) -> Any:
         assert self._process.stdin
@@ -87,8 +93,8 @@ def main() -> None:
     response: int | None
     for line in sys.stdin:
         match json.loads(line):
-            case ["start", arguments, log]:
-                response = os.fork() or _run(arguments, log)
+            case ["start", module, arguments, log]:
+                response = os.fork() or _run(module, arguments, log)
             case ["poll", pid]:
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 response = os.waitstatus_to_exitcode(status) if ended else None
@@ -96,15 +102,17 @@ def main() -> None:
 
 
 def load() -> None:
-    """Load what `celery worker` and `celery beat` load before they begin to work."""
-    for program in (
-        "apps.beat",
-        "apps.worker",
-        "bin.celery",
-        "concurrency.prefork",
-        "concurrency.thread",
+    """Load what the processes load before they begin to work."""
+    for module in (
+        "celery.apps.beat",
+        "celery.apps.worker",
+        "celery.bin.celery",
+        "celery.concurrency.prefork",
+        "celery.concurrency.thread",
+        "gunicorn.app.wsgiapp",
+        "gunicorn.workers.gthread",
     ):
-        import_module(f"celery.{program}")
+        import_module(module)
     django.setup()
     app.loader.import_default_modules()
     assert app.connection_for_write().transport  # loads the transport
@@ -116,16 +124,16 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _run(arguments: Sequence[str], log: str) -> int:
+def _run(module: str, arguments: Sequence[str], log: str) -> int:
     end_with_parent()
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
     os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
-    sys.argv = ["celery", *arguments]
-    runpy.run_module("celery", run_name="__main__")
-    os._exit(0)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -81,10 +81,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             pytest.exit(f"{reason}. In CI a skipped test is a failure.", returncode=1)
         for item in items:
             item.add_marker(pytest.mark.skip(reason=reason))
-    unwanted = "postgresql_only" if config.getoption("backends") == "local" else "local_only"
-    deselected = {item for item in items if item.get_closest_marker(unwanted)}
-    items[:] = [item for item in items if item not in deselected]
-    config.hook.pytest_deselected(items=list(deselected))
+    selected = _runs_on_servers if config.getoption("backends") == "servers" else _runs_locally
+    config.hook.pytest_deselected(items=[item for item in items if not selected(item)])
+    items[:] = [item for item in items if selected(item)]
+
+
+def _runs_locally(item: pytest.Item) -> bool:
+    return not item.get_closest_marker("postgresql_only")
+
+
+def _runs_on_servers(item: pytest.Item) -> bool:
+    """Tests without a database run only once, on the local backends."""
+    if item.get_closest_marker("postgresql_only"):
+        return True
+    uses_database = item.get_closest_marker("django_db") or {"db", "transactional_db"} & {
+        *getattr(item, "fixturenames", ())
+    }
+    return bool(uses_database) and not item.get_closest_marker("local_only")
 
 
 @pytest.hookimpl(trylast=True)

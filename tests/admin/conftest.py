@@ -30,6 +30,7 @@ from sales.services import SalesOrderDraft, place_orders
 from stock.contract import ShipReservation
 from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
 from tests.conftest import drain_all, lines, product
+from tests.saved_rows import create_once
 
 Line = tuple[UUID | str, object]  # product and quantity as form values, valid or not
 
@@ -99,7 +100,7 @@ def page_text(client: Client, row: Model) -> str:
 
 @pytest.fixture
 def sample_data(db: None) -> None:
-    create_sample_data()
+    create_once(create_sample_data)
 
 
 def create_sample_data(repetitions: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
@@ -14,6 +15,8 @@ from purchase.models import PurchaseOrder
 from sales.models import SalesOrder
 from stock.models import ReceiptReversal, StockAdjustment
 from tests.admin.conftest import MODELS, add_url, list_url, page_html, page_url, staff
+
+pytestmark = pytest.mark.local_only
 
 CAN_BE_ADDED = {Product, PurchaseOrder, ReceiptReversal, SalesOrder, StockAdjustment}
 

@@ -30,26 +30,22 @@ class ProcessRunner:
     def __init__(self, stack: ExitStack, log: Path) -> None:
         self._stack = stack
         self.log = log
-        self.programs: list[Program | subprocess.Popen[bytes]] = []
+        self.programs: list[Program] = []
 
     def start(self, *commands: Sequence[str], **env: str) -> ExitStack:
         started = ExitStack()
-        environment = {**database_environment(), **env}
+        server = fork_server(frozenset({**database_environment(), **env}.items()))
         for command in commands:
-            if "celery" in command:
-                program = fork_server(frozenset(environment.items())).start(command, self.log)
-                started.callback(_stop, program)
-                self.programs.append(program)
-            else:
-                running = processes.running(command, log=self.log, env=environment, grace=GRACE)
-                self.programs += started.enter_context(running)
+            program = server.start(command, self.log)
+            started.callback(stop, program)
+            self.programs.append(program)
         return self._stack.enter_context(started)
 
 
-def _stop(program: Program) -> None:
+def stop(program: Program, grace: float = GRACE) -> None:
     program.terminate()
     try:
-        program.wait(GRACE)
+        program.wait(grace)
     except subprocess.TimeoutExpired:
         os.killpg(program.pid, signal.SIGKILL)
         program.wait()

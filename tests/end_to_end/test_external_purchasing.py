@@ -20,12 +20,12 @@ from orderflow.operations.management import processes
 from purchase.models import ExternalReceipt, PurchaseOrder
 from sales.models import OrderStatus, SalesOrder
 from tests.conftest import database_environment, product
-from tests.end_to_end.conftest import assert_eventually
+from tests.end_to_end.conftest import assert_eventually, stop
 from tests.end_to_end.helpers import assert_invariants, eventually, place
+from tests.fork_server import fork_server
 from tests.rest.conftest import UNTHROTTLED, Api, free_port, responds, token_of
 
-ROOT = Path(__file__).parents[2]
-MANAGE = [sys.executable, str(ROOT / "manage.py")]
+MANAGE = [sys.executable, "-m", "manage"]
 CREATE_PRODUCTS_AND_USER = """
 from django.contrib.auth import get_user_model
 from rest_framework.authtoken.models import Token
@@ -36,7 +36,7 @@ print(Token.objects.create(user=get_user_model().objects.create_superuser("bea")
 
 
 class Installation:
-    """Processes that can be killed and started again with the same data.
+    """Processes that can be killed and restarted with the same data.
 
     With `url`, `start` waits until its web process responds.
     """
@@ -57,8 +57,10 @@ class Installation:
         self.start()
 
     def start(self) -> None:
-        running = processes.running(*self._commands, log=self._log, env=self._env, grace=0.2)
-        self._programs = self._stack.enter_context(running)
+        server = fork_server(frozenset(self._env.items()))
+        self._programs = [server.start(command, self._log) for command in self._commands]
+        for program in self._programs:
+            self._stack.callback(stop, program)
         if self.url:
             assert_eventually(lambda: responds(self.url))
 
@@ -113,13 +115,9 @@ def external_environment(tmp_path: Path) -> dict[str, str]:
 
 
 def manage(env: Mapping[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [*MANAGE, *arguments],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, **env}
+    command = [*MANAGE, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -164,16 +162,8 @@ def relay(
     tmp_path: Path,
 ) -> Installation:
     _, client = external
-    command = [
-        *MANAGE,
-        "relay_receipts",
-        "--source",
-        client.url,
-        "--target",
-        local.url,
-        "--position-file",
-        str(tmp_path / "position"),
-    ]
+    urls = ["--source", client.url, "--target", local.url]
+    command = [*MANAGE, "relay_receipts", *urls, "--position-file", str(tmp_path / "position")]
     tokens = {
         "ORDERFLOW_RELAY_SOURCE_TOKEN": client.token,
         "ORDERFLOW_RELAY_TARGET_TOKEN": token_of("relay", permissions=("add_externalreceipt",)),

@@ -11,7 +11,6 @@ from tests.end_to_end.conftest import ProcessRunner, process_runner
 
 __all__ = ["SHORT_INTERVALS", "CrashingWorkers", "crashing_workers", "process_runner"]
 
-CRASHING_WORKER = [sys.executable, "-m", "tests.fault_injection.crashing_worker"]
 SHORT_INTERVALS = {
     "ORDERFLOW_SWEEP_INTERVAL": "0.2",
     "ORDERFLOW_RETRY_COUNTDOWN": "0.2",
@@ -34,8 +33,9 @@ class CrashingWorkers:
         (self._crashes / name).touch()
 
     def start(self) -> None:
-        env = {"CRASHES_DIR": str(self._crashes), **SHORT_INTERVALS}
-        self._process_runner.start(processes.beat(), CRASHING_WORKER, **env)
+        module = "tests.fault_injection.crashing_worker"
+        worker = [sys.executable, "-m", module, str(self._crashes)]
+        self._process_runner.start(processes.beat(), worker, **SHORT_INTERVALS)
 
     def remaining(self) -> list[str]:
         return sorted(crash.name for crash in self._crashes.iterdir())

@@ -1,9 +1,9 @@
 """A worker that crashes at given points, and restarts at once.
 
-python -m tests.fault_injection.crashing_worker
+python -m tests.fault_injection.crashing_worker CRASHES_DIR
 
-CRASHES_DIR names a folder. A file in it schedules one crash, and is removed before the crash. Its
-name is "<sales order id> <consumer> <message type> <point> <victim>". The points:
+A file in CRASHES_DIR schedules one crash, and is removed before the crash. Its name is
+"<sales order id> <consumer> <message type> <point> <victim>". The points:
 
     begun            the batch has begun; no message is handled
     before-commit    every message is handled; nothing is committed
@@ -15,6 +15,7 @@ The victim is "child", the process that handles the batch, or "worker", its whol
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,17 +34,15 @@ from orderflow.messaging.subscriptions import Handler, subscribe, subscriptions 
 from orderflow.operations.management.processes import worker  # noqa: E402
 from tests.fork_server import end_with_parent, load  # noqa: E402
 
-CRASHES_DIR = Path(os.environ["CRASHES_DIR"])
 
-
-def main() -> None:
+def main(crashes_dir: Path) -> None:
     # Many workers crash here, and each message is handled again.
     consuming.INITIAL_BACKOFF, consuming.MAX_BACKOFF = 0.05, 0.2
     for each in subscriptions():
         subscribe(
             each.consumer,
             to=each.to,
-            handle=_crashing(each.consumer, each.handle),
+            handle=_crashing(crashes_dir, each.consumer, each.handle),
             transactional=each.transactional,
         )
     arguments = worker()[worker().index("worker") :]
@@ -60,11 +59,11 @@ def main() -> None:
         time.sleep(max(0.0, began + 0.1 - time.monotonic()))
 
 
-def _crashing(consumer: str, handle: Handler) -> Handler:
+def _crashing(crashes_dir: Path, consumer: str, handle: Handler) -> Handler:
     def handle_and_crash(batch: Sequence[ReceivedMessage]) -> None:
         crashes = [
             crash
-            for crash in CRASHES_DIR.iterdir()
+            for crash in crashes_dir.iterdir()
             if any(_matches(crash.name, consumer, each) for each in batch)
         ]
         _crash_at("begun", crashes)
@@ -99,12 +98,17 @@ def _matches(name: str, consumer: str, received: ReceivedMessage) -> bool:
 
 
 def _crash_at(point: str, crashes: Sequence[Path]) -> None:
-    for crash in crashes:
-        *_, crash_point, victim = crash.name.split()
-        if crash_point == point and (point == "poison" or _remove(crash)):
-            if victim == "worker":
-                os.killpg(0, signal.SIGKILL)
-            os.kill(os.getpid(), signal.SIGKILL)
+    """Crash once for every message of the batch whose crash is scheduled at this point."""
+    victims = [
+        victim
+        for crash in crashes
+        for *_, crash_point, victim in [crash.name.split()]
+        if crash_point == point and (point == "poison" or _remove(crash))
+    ]
+    if "worker" in victims:
+        os.killpg(0, signal.SIGKILL)
+    if victims:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _remove(crash: Path) -> bool:
@@ -117,4 +121,4 @@ def _remove(crash: Path) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

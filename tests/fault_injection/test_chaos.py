@@ -21,7 +21,7 @@ def test_seed_determines_the_faults() -> None:
 
 def test_chaos_loses_and_duplicates_nothing(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
-    options = ["--orders", "400", "--seed", "9", "--json", str(file)]
+    options = ["--orders", "250", "--seed", "9", "--json", str(file)]
     ended = subprocess.run(
         [sys.executable, "-m", "tests.fault_injection.chaos", *options],
         capture_output=True,
@@ -31,9 +31,9 @@ def test_chaos_loses_and_duplicates_nothing(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     result = json.loads(file.read_text())
-    assert (result["orders"], result["delivered"]) == (400, 400)
+    assert (result["orders"], result["delivered"]) == (250, 250)
     assert (result["lost"], result["duplicates"], result["violations"]) == (0, 0, [])
     assert result["faults"].keys() == set(KINDS)
     assert sum(result["faults"].values()) >= 3
     assert 0 < result["recovery_p50"] <= result["recovery_p99"]
-    assert "400 orders placed" in ended.stdout
+    assert "250 orders placed" in ended.stdout

@@ -27,6 +27,7 @@ from stock.models import Reservation, ReservationLine, StockLevel, StockMovement
 from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
 from tests.conftest import drain_all, lines, product
 from tests.purchase.helpers import receive
+from tests.saved_rows import create_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,6 +41,10 @@ def violated() -> list[str]:
 @pytest.fixture
 def orders() -> Orders:
     """Five sales orders: delivered, deliverable, cancelled, and two that await goods."""
+    return create_once(_create_orders)
+
+
+def _create_orders() -> Orders:
     opening = Adjustment(product_id=product("chair"), quantity=9, reason="opening stock")
     adjust_stock([opening], actor="Ada")
     drafts = [

@@ -16,7 +16,8 @@ from rest_framework.authtoken.models import Token
 from orderflow.api.schema import GENERAL, domain_errors
 from orderflow.operations.management import processes
 from tests.conftest import database_environment
-from tests.end_to_end.conftest import assert_eventually
+from tests.end_to_end.conftest import assert_eventually, stop
+from tests.fork_server import fork_server
 
 
 def known_codes() -> set[str]:
@@ -68,11 +69,13 @@ def server(
         environment = database_environment()
     url = f"127.0.0.1:{free_port()}"
     log = tmp_path_factory.mktemp("web") / "log"
-    with processes.running(
-        processes.web(address=url), log=log, env={**environment, **UNTHROTTLED}, grace=2
-    ):
+    fork = fork_server(frozenset({**environment, **UNTHROTTLED}.items()))
+    program = fork.start(processes.web(address=url), log)
+    try:
         assert_eventually(lambda: responds(f"http://{url}"))
         yield f"http://{url}"
+    finally:
+        stop(program, grace=2)
     assert "Traceback" not in log.read_text()
 
 

@@ -65,6 +65,7 @@ BAD_ORDERS: list[tuple[Any, str]] = [
     ({"lines": [LINE], "reference": "a\0b"}, "#/reference"),
     ({"lines": [LINE], "reference": "\ud800"}, "#/reference"),
     ({"lines": [LINE], "reference": "r" * 101}, "#/reference"),
+    ({"lines": [LINE], "reference": "r" + " " * 100}, "#/reference"),
     ({"lines": [LINE], "id": "no uuid"}, "#/id"),
     ({"lines": [LINE], "id": 7}, "#/id"),
     ({"lines": [LINE], "priority": 2**31}, "#/priority"),

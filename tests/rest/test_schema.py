@@ -15,7 +15,7 @@ from tests.rest.conftest import Api, known_codes, token_of
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-EXAMPLES = os.environ.get("ORDERFLOW_SCHEMATHESIS_EXAMPLES", "12")  # for each operation
+EXAMPLES = os.environ.get("ORDERFLOW_SCHEMATHESIS_EXAMPLES", "6")  # for each operation
 
 
 @pytest.mark.postgresql_only  # rejects more values than SQLite
