@@ -92,11 +92,11 @@ def test_invalid_settings_prevent_processes(tmp_path: Path, command: list[str]) 
 
 
 def test_default_settings_pass_checks(tmp_path: Path) -> None:
-    drf_rates = {
+    rates = {
         "ORDERFLOW_THROTTLE_RATE": "100/minute",
         "ORDERFLOW_AUTH_FAILURE_THROTTLE_RATE": "5/second",
     }
-    for settings in ({}, {**SERVER, **REDIS}, drf_rates):
+    for settings in ({}, {**SERVER, **REDIS, **rates}):
         assert _run(CHECK, tmp_path, settings).returncode == 0
 
 
