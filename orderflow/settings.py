@@ -468,7 +468,11 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {
         "handlers": ["console"],
-        "level": env.text("ORDERFLOW_LOG_LEVEL", "INFO", help="Level of the log."),
+        "level": env.text(
+            "ORDERFLOW_LOG_LEVEL",
+            "INFO",
+            help="Level of the log of every process. Celery's option `--loglevel` has no effect.",
+        ),
     },
     "loggers": {
         # One line for each wake-up would hide the lines about orders.

@@ -105,7 +105,7 @@ def order_count() -> int:
     return OrderStatus.objects.count()
 
 
-def order_ids(*statuses: str) -> set[UUID]:
+def order_ids_with_status(*statuses: str) -> set[UUID]:
     """Return the ids of the sales orders in these statuses."""
     rows = OrderStatus.objects.filter(status__in=[Status(status) for status in statuses])
     return set(rows.values_list("order_id", flat=True))

@@ -233,7 +233,7 @@ def _reservation_checks() -> Iterator[InvariantCheck]:
         _line_texts(short.filter(reservation__status__in=_FULLY_RESERVED)),
     )
     yield check_invariant(
-        "released reservations hold no stock",
+        "released reservations have no reserved stock",
         _line_texts(lines.filter(reservation__status=ReservationStatus.RELEASED, reserved__gt=0)),
     )
     backordered = short.filter(reservation__status=ReservationStatus.BACKORDERED)

@@ -32,7 +32,7 @@ class StoredMessage(models.Model):
 
 class QueuedMessageStatus(models.TextChoices):
     PENDING = "pending"  # to be handled, now or when it is due
-    DEAD_LETTER = "dead_letter", "dead letter"  # a user must replay or discard it
+    DEAD_LETTER = "dead_letter", "Dead letter"  # a user must replay or discard it
     DISCARDED = "discarded"  # a user decided that it is never handled
 
 

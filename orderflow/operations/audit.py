@@ -52,9 +52,9 @@ def audit() -> list[InvariantCheck]:
 
 def _sales_and_stock() -> Iterator[InvariantCheck]:
     pending = messaging.pending_keys
-    delivered = sales.queries.order_ids("delivered")
-    deliverable = sales.queries.order_ids("deliverable")
-    cancelled = sales.queries.order_ids("cancelled")
+    delivered = sales.queries.order_ids_with_status("delivered")
+    deliverable = sales.queries.order_ids_with_status("deliverable")
+    cancelled = sales.queries.order_ids_with_status("cancelled")
     shipped = stock.queries.reservation_ids_with_status("shipped")
     accepted = stock.queries.reservation_ids_with_status("accepted")
     reserving = stock.queries.reservation_ids_with_status("backordered", "accepted")
@@ -64,7 +64,7 @@ def _sales_and_stock() -> Iterator[InvariantCheck]:
         _reserved_differently(),
     )
     yield check_invariant(
-        "cancelled orders hold no stock, or their release is pending",
+        "cancelled orders have no reserved stock, or their release is pending",
         reserving & cancelled - pending("stock", ReleaseReservation),
     )
     yield check_invariant("only cancelled orders are released", released - cancelled)
@@ -85,7 +85,7 @@ def _sales_and_stock() -> Iterator[InvariantCheck]:
     )
     yield check_invariant(
         "orders awaiting stock reservation have a pending message or need attention",
-        sales.queries.order_ids("awaiting_stock_reservation")
+        sales.queries.order_ids_with_status("awaiting_stock_reservation")
         - pending()
         - sales.queries.order_ids_needing_attention(),
     )
@@ -173,7 +173,7 @@ def _shortages_not_on_order() -> Iterator[str]:
     on_order: Counter[tuple[UUID, UUID]] = Counter()
     for order_id, product_id, quantity in sales.queries.lines_on_order():
         on_order[order_id, product_id] += quantity
-    awaiting = sales.queries.order_ids("awaiting_goods_received")
+    awaiting = sales.queries.order_ids_with_status("awaiting_goods_received")
     for order_id, product_id, shortage in stock.queries.shortages():
         covered = on_order[order_id, product_id]
         if order_id in awaiting and shortage > covered:

@@ -158,7 +158,7 @@ def reduce_accepted_reservation(orders: Orders) -> None:
     ReservationLine.objects.filter(reservation=orders["deliverable"]).update(reserved=1)
 
 
-@violates("released reservations hold no stock")
+@violates("released reservations have no reserved stock")
 def reserve_for_released_reservation(orders: Orders) -> None:
     ReservationLine.objects.filter(reservation=orders["cancelled"]).update(reserved=1)
 
@@ -204,7 +204,7 @@ def undo_shipment(orders: Orders) -> None:
     Reservation.objects.filter(id=orders["delivered"]).update(status="accepted")
 
 
-@violates("cancelled orders hold no stock, or their release is pending")
+@violates("cancelled orders have no reserved stock, or their release is pending")
 def undo_release(orders: Orders) -> None:
     Reservation.objects.filter(id=orders["cancelled"]).update(status="accepted")
 

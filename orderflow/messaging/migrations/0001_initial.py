@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ('key', models.UUIDField()),
                 ('due_at', models.DateTimeField()),
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('dead_letter', 'dead letter'), ('discarded', 'Discarded')], default='pending', max_length=11)),
+                ('status', models.CharField(choices=[('pending', 'Pending'), ('dead_letter', 'Dead letter'), ('discarded', 'Discarded')], default='pending', max_length=11)),
                 ('last_error', models.TextField(blank=True)),
                 ('resolution_log', models.TextField(blank=True, help_text='Each replay and discard: actor, time and reason.')),
                 ('message', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='queued', to='messaging.storedmessage')),
