@@ -5,15 +5,15 @@ file or a deleted folder ends the worker, and the binding table is truncated bef
 Here each file is written under a temporary name and renamed, and a deleted folder is recreated.
 
 `redis://`: with kombu's transport a connection that breaks while messages are unacknowledged ends
-the worker, because it acknowledges or restores them through the closed connection. Redis delivers
-them again without that.
+the worker or logs a traceback, because it acknowledges or restores them through the closed
+connection. Redis delivers them again without that.
 """
 
 import fcntl
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty
 from time import time_ns
@@ -55,7 +55,8 @@ class FilesystemTransport(filesystem.Transport):
 class RedisQoS(redis.QoS):
     def ack(self, delivery_tag: str) -> None:
         if self._is_connected():
-            super().ack(delivery_tag)
+            with suppress(*self.channel.connection.connection_errors):
+                super().ack(delivery_tag)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         if self._is_connected():

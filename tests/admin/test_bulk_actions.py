@@ -125,7 +125,7 @@ def test_dead_letter_that_fails_again_shows_its_replay(superuser: Client) -> Non
     text = page_text(superuser, dead)
     assert "Replayed by olga" in text
     assert "A test" in text
-    assert "Status: dead letter" in text
+    assert "Status: Dead letter" in text
 
 
 def test_dead_letter_is_discarded(superuser: Client) -> None:
