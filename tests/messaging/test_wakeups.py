@@ -1,19 +1,14 @@
-"""An unavailable broker does not delay the sender of a wake-up, or end a worker."""
+"""An unavailable broker does not delay the sender of a wake-up."""
 
-import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from time import monotonic
 
 import pytest
 from celery import Celery, Task
-from kombu import Connection
-from redis import Redis
 
 from orderflow.messaging import wakeups
-from tests.servers import free_port, redis_server
+from tests.servers import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -52,20 +47,6 @@ def silent_port() -> Iterator[int]:
 
 def test_stopped_broker_does_not_delay_the_sender() -> None:
     assert _seconds_to_wake(_task(f"redis://127.0.0.1:{free_port()}/0")) < 1.0
-
-
-@pytest.mark.postgresql_only  # needs a Redis server
-def test_acknowledging_to_a_stopped_redis_raises_no_error(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        server = redis_server(tmp_path / "redis").start(stack)
-        connection = stack.enter_context(Connection(server.url))
-        queue = stack.enter_context(connection.SimpleQueue("wake-ups"))
-        queue.put("wake-up")
-        message = queue.get(timeout=10)
-        with server.stopped(signal.SIGKILL):
-            message.ack()
-        with Redis.from_url(server.url) as client:
-            assert client.hlen("unacked") == 1  # delivered again after the visibility timeout
 
 
 def test_frozen_broker_delays_only_the_first_wake_up(silent_port: int) -> None:
