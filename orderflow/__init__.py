@@ -1,1 +1,1 @@
-"""The project package: what the three contexts share, and what sees all of them."""
+"""The project package: code shared by the three contexts, and code that uses all of them."""

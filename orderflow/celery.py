@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 class OutageTolerantTask(Task):  # type: ignore[type-arg]
-    """A task that ends quietly while the database is unavailable; the next wake-up tries again.
+    """A task that ends without an error while the database is unavailable.
 
-    Each process logs one line when the outage begins and one when it ends, not a traceback for
-    each wake-up.
+    The next wake-up starts it again. Each process logs one line when the outage begins and one
+    when it ends, not a traceback for each wake-up.
     """
 
-    _outage = False  # of the process: set by whichever task notices it
+    _outage = False  # shared by all tasks of the process
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:

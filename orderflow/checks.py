@@ -36,7 +36,10 @@ InvalidSettings = SystemCheckError
 
 
 def validate_settings() -> None:
-    """Raises: `InvalidSettings` with every error and how to fix it. Needs no database."""
+    """Run the system checks; no database is needed.
+
+    Raises: `InvalidSettings` with every error and how to fix it.
+    """
     BaseCommand().check()
 
 
@@ -91,7 +94,7 @@ def _broker() -> Iterator[CheckMessage]:
             f"ORDERFLOW_RETRY_COUNTDOWN_MAX ({longest:g} s): Redis would deliver each scheduled "
             "wake-up repeatedly."
         )
-        hint = "Leave it unset: the default is 60 s longer."
+        hint = "Unset ORDERFLOW_VISIBILITY_TIMEOUT; it is then 60 s longer."
         yield Error(text, hint=hint, id="orderflow.E002")
 
 
@@ -124,8 +127,8 @@ def _sqlite() -> Iterator[CheckMessage]:
     )
     if url and url.hostname not in LOCAL_HOSTS:
         text = (
-            f"The broker is on {url.hostname}, for workers on several hosts, but the database is "
-            "a SQLite file on this host."
+            f"CELERY_BROKER_URL names the host {url.hostname}, but the database is a SQLite file "
+            "on this host, which other hosts cannot use."
         )
         yield Error(text, hint=hint, id="orderflow.E004")
     file = Path(settings.DATABASES["default"]["NAME"])

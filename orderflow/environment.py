@@ -47,7 +47,7 @@ def choice(name: str, default: str, *, choices: tuple[str, ...], help: str) -> s
     _document(name, " or ".join(f"`{each}`" for each in choices), default, help)
     value = _value(name, default)
     if value not in choices:
-        raise ImproperlyConfigured(f"{name}={value!r} must be one of {', '.join(choices)}.")
+        raise ImproperlyConfigured(f"{name} is {value!r}. It must be one of {', '.join(choices)}.")
     return value
 
 

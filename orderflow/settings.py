@@ -19,7 +19,7 @@ django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# == process =====================================================================================
+# == sales orders and purchase orders ============================================================
 
 env.topic("Sales orders and purchase orders")
 
@@ -27,14 +27,15 @@ ORDERFLOW_DELIVERY_MODE = env.choice(
     "ORDERFLOW_DELIVERY_MODE",
     "automatic",
     choices=("automatic", "manual"),
-    help="Default delivery mode of sales orders: delivered when fully reserved, or by a user.",
+    help="Default delivery mode of sales orders: `automatic` delivers when the order is fully "
+    "reserved; `manual` waits for a user.",
 )
 ORDERFLOW_PURCHASE_QUANTITY = env.choice(
     "ORDERFLOW_PURCHASE_QUANTITY",
     "full_line",
     choices=("full_line", "shortage"),
-    help="What is purchased for a line that cannot be fully reserved: the whole line, or only the "
-    "shortage; then available stock is reserved in part.",
+    help="What is purchased for a line that cannot be fully reserved: `full_line` purchases the "
+    "whole line; `shortage` reserves available stock and purchases only the shortage.",
 )
 ORDERFLOW_MAX_REPURCHASES = env.integer(
     "ORDERFLOW_MAX_REPURCHASES",
@@ -46,20 +47,21 @@ ORDERFLOW_WITHDRAW_PURCHASE_ORDERS = env.choice(
     "ORDERFLOW_WITHDRAW_PURCHASE_ORDERS",
     "on_cancel",
     choices=("never", "on_cancel", "when_unneeded"),
-    help="When open linked purchase orders are withdrawn: never, when the sales order is "
-    "cancelled, or also when other goods fulfilled it. Goods of others become available stock.",
+    help="When open linked purchase orders are withdrawn: `on_cancel` when the sales order is "
+    "cancelled; `when_unneeded` also when the sales order is fully reserved without them. The "
+    "goods of purchase orders that are not withdrawn become available stock.",
 )
 ORDERFLOW_RETRY_COUNTDOWN = env.seconds(
     "ORDERFLOW_RETRY_COUNTDOWN",
     2.0,
     minimum=0.1,
-    help="Delay of the first retry of a reservation; doubled while Stock lags.",
+    help="Countdown of the first retry of a reservation; doubled while Stock lags.",
 )
 ORDERFLOW_RETRY_COUNTDOWN_MAX = env.seconds(
     "ORDERFLOW_RETRY_COUNTDOWN_MAX",
     240.0,
     minimum=ORDERFLOW_RETRY_COUNTDOWN,
-    help="Longest delay of a retry.",
+    help="Longest countdown of a retry.",
 )
 ORDERFLOW_OVER_RECEIPT_TOLERANCE = env.integer(
     "ORDERFLOW_OVER_RECEIPT_TOLERANCE",
@@ -82,12 +84,14 @@ ORDERFLOW_STATUS_LIMITS = {
     "awaiting_goods_received": env.duration(
         "ORDERFLOW_GOODS_OVERDUE_AFTER",
         "30d",
-        help="The same for status awaiting goods received.",
+        help="Time in status awaiting goods received after which a sales order is overdue; `0s` "
+        "disables the check.",
     ),
     "deliverable": env.duration(
         "ORDERFLOW_DELIVERY_OVERDUE_AFTER",
         "7d",
-        help="The same for status deliverable.",
+        help="Time in status deliverable after which a sales order is overdue; `0s` disables the "
+        "check.",
     ),
 }
 ORDERFLOW_OVERDUE_CHECK_INTERVAL = env.seconds(
@@ -104,7 +108,7 @@ env.topic("External purchasing")
 ORDERFLOW_EXTERNAL_PURCHASE_URL = env.text(
     "ORDERFLOW_EXTERNAL_PURCHASE_URL",
     "",
-    help="URL of the system that manages purchase orders; empty: they are managed here.",
+    help="URL of the system that manages purchase orders; empty if Orderflow manages them.",
 )
 ORDERFLOW_EXTERNAL_PURCHASE_TOKEN = env.text(
     "ORDERFLOW_EXTERNAL_PURCHASE_TOKEN",
@@ -131,7 +135,8 @@ ORDERFLOW_DATA_DIR = Path(
         "ORDERFLOW_DATA_DIR",
         str(BASE_DIR / "var"),
         shown_default="var/ in the checkout",
-        help="Directory of the SQLite database, the filesystem broker and the first password.",
+        help="Writable directory of the SQLite database, the filesystem broker, the schedule of "
+        "beat, the position of the relay and the initial password of the user `admin`.",
     )
 )
 ORDERFLOW_DATA_DIR.mkdir(parents=True, exist_ok=True)
@@ -171,7 +176,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# == messaging kernel and Celery =================================================================
+# == messaging and Celery ========================================================================
 
 env.topic("Messaging and Celery")
 
@@ -197,8 +202,9 @@ _is_filesystem_broker = CELERY_BROKER_URL.startswith("filesystem:")
 _visibility_timeout = env.integer(
     "ORDERFLOW_VISIBILITY_TIMEOUT",
     int(ORDERFLOW_RETRY_COUNTDOWN_MAX) + 60,
-    shown_default="the longest retry countdown plus 60",
-    help="Seconds after which Redis delivers an unacknowledged wake-up again.",
+    shown_default="`ORDERFLOW_RETRY_COUNTDOWN_MAX` + 60",
+    help="Seconds after which Redis delivers an unacknowledged wake-up again; more than "
+    "`ORDERFLOW_RETRY_COUNTDOWN_MAX`.",
 )
 _broker_dir = ORDERFLOW_DATA_DIR / "broker"
 if _is_filesystem_broker:
@@ -396,7 +402,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["orderflow.api.permissions.HasViewPermission"],
+    "DEFAULT_PERMISSION_CLASSES": ["orderflow.api.permissions.HasRequiredPermission"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["orderflow.api.parsing.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "orderflow.api.pagination.KeysetPagination",
@@ -409,13 +415,13 @@ REST_FRAMEWORK: dict[str, Any] = {
         "user": env.text(
             "ORDERFLOW_THROTTLE_RATE",
             "3000/min",
-            help="REST requests of one user to one web process.",
+            help="Maximum rate of REST requests of one user to one web process: number/period.",
         ),
         "auth_failures": env.text(
             "ORDERFLOW_AUTH_FAILURE_THROTTLE_RATE",
             "30/min",
-            help="REST requests without valid credentials from one address to one web process. "
-            "The admin login is not throttled.",
+            help="Maximum rate of REST requests without valid credentials from one IP address to "
+            "one web process. The admin login is not throttled.",
         ),
     },
     "NUM_PROXIES": 1 if HTTPS else 0,  # a client could evade throttling with X-Forwarded-For

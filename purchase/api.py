@@ -95,7 +95,7 @@ class ReceiptCreate(Decision):
     """A receipt to record."""
 
     id = ClientIdField(help_text="Id of the receipt; an id is recorded once.")
-    lines = LineListField(required=False, help_text="If omitted, everything outstanding.")
+    lines = LineListField(required=False, help_text="Default: everything outstanding.")
 
 
 @extend_schema_serializer(
@@ -278,7 +278,7 @@ class PurchaseOrderDetail(_PurchaseOrderView, generics.RetrieveAPIView[PurchaseO
 
 
 class PurchaseOrderReceipts(generics.ListAPIView[Receipt]):
-    """List the receipts of a purchase order. Reversals need their ids."""
+    """List the receipts of a purchase order. A receipt reversal needs the id of a receipt."""
 
     required_permissions = {"GET": "purchase.view_receipt"}
     serializer_class = ReceiptSerializer
@@ -320,7 +320,10 @@ class ReceivePurchaseOrder(_PurchaseOrderView):
 class CancelPurchaseOrder(_PurchaseOrderView):
     @accepts(Decision, shows=PurchaseOrderSerializer, operation_id="purchase_orders_cancel")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> PurchaseOrder:
-        """Cancel a purchase order. Repeating has no further effect; 409 after a receipt."""
+        """Cancel a purchase order.
+
+        Repeating has no further effect; 409 if goods were received or it is closed short.
+        """
         cancel_purchase_orders([pk], actor=actor_of(request), **given)
         return self.read(pk)
 
@@ -328,7 +331,7 @@ class CancelPurchaseOrder(_PurchaseOrderView):
 class ClosePurchaseOrderShort(_PurchaseOrderView):
     @accepts(Decision, shows=PurchaseOrderSerializer, operation_id="purchase_orders_close_short")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> PurchaseOrder:
-        """Close a purchase order with goods outstanding.
+        """Close a purchase order short: no further goods will arrive.
 
         Repeating has no further effect; 409 if it is received or cancelled.
         """
@@ -355,8 +358,11 @@ class ExternalReceiptCreateView(generics.GenericAPIView[ExternalReceipt]):
 
     @accepts(ExternalReceiptCreate, shows=ExternalReceiptSerializer, status=201)
     def post(self, request: Request, given: Mapping[str, Any]) -> ExternalReceipt:
-        """Report a receipt of an external purchase order; out of sequence, it is buffered."""
-        # Checked before the SKUs: a relay must know if the purchase order does not exist here.
+        """Report a receipt of an external purchase order.
+
+        If a lower sequence number is missing, the receipt is buffered.
+        """
+        # Before the SKUs, so that a relay receives `purchase_order_not_found`.
         check_external(given["purchase_order_id"])
         draft = ExternalReceiptDraft(**{**given, "lines": product_quantities(given["lines"])})
         return receive_external(draft, actor=actor_of(request))

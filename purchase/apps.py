@@ -39,8 +39,8 @@ def check_external_purchase_settings(**options: Any) -> list[Error]:
             "ORDERFLOW_EXTERNAL_PURCHASE_URL is set, but ORDERFLOW_EXTERNAL_PURCHASE_TOKEN is not."
         )
         hint = (
-            "Run manage.py drf_create_token on that server, for a user with the permissions to "
-            "add and change purchase orders."
+            "On the external system, run manage.py drf_create_token for a user who may add and "
+            "change purchase orders. Set ORDERFLOW_EXTERNAL_PURCHASE_TOKEN to the token."
         )
         return [Error(message, hint=hint, id="purchase.E002")]
     return []

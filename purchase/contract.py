@@ -88,7 +88,7 @@ class GoodsReceived(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PurchaseOrderCancelled(Event):
-    """A purchase order of which nothing was received is cancelled.
+    """A purchase order was cancelled; nothing was received, or every receipt was reversed.
 
     `sequence_number`: 1 more than that of its last receipt; 1 without receipts.
     """

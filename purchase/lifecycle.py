@@ -75,14 +75,14 @@ class _RejectedInStatus(ConflictError):
         )
 
 
-class NothingOutstanding(_RejectedInStatus):
-    """The purchase order is closed: nothing is outstanding."""
+class PurchaseOrderCannotBeReceived(_RejectedInStatus):
+    """The purchase order is closed: no further goods are expected."""
 
-    code = "nothing_outstanding"
+    code = "purchase_order_cannot_be_received"
     verb = "received"
     advice = dict.fromkeys(
         (Status.RECEIVED, Status.CLOSED_SHORT, Status.CANCELLED),
-        "Nothing is outstanding. Record additional goods as a stock adjustment.",
+        "No further goods are expected. Record these goods as a stock adjustment.",
     )
 
 
@@ -140,17 +140,18 @@ class ProductNotOrdered(ConflictError):
 Rejection = Callable[[str, Status], ConflictError]
 
 # A row reads: the action, in this status, leads to the next status or raises the error. If the
-# next status is the same status, the action has no effect; RECEIVE always records the receipt.
-# RECEIVE leads to RECEIVED instead of PARTIALLY_RECEIVED if nothing is outstanding afterwards:
-# see `distribute_receipt`.
+# next status is the same status, the action has no effect, with two exceptions: RECEIVE records
+# the receipt, and WITHDRAW marks a partially received purchase order as withdrawn.
+# `distribute_receipt` adds to RECEIVE: the next status is RECEIVED if nothing is outstanding
+# afterwards, and a received purchase order accepts a receipt within the over-receipt tolerance.
 # fmt: off
 TABLE: Mapping[PurchaseOrderAction, Mapping[Status, Status | Rejection]] = {
     PurchaseOrderAction.RECEIVE: {
         Status.OPEN:               Status.PARTIALLY_RECEIVED,
         Status.PARTIALLY_RECEIVED: Status.PARTIALLY_RECEIVED,
-        Status.RECEIVED:           NothingOutstanding,
-        Status.CLOSED_SHORT:       NothingOutstanding,
-        Status.CANCELLED:          NothingOutstanding,
+        Status.RECEIVED:           PurchaseOrderCannotBeReceived,
+        Status.CLOSED_SHORT:       PurchaseOrderCannotBeReceived,
+        Status.CANCELLED:          PurchaseOrderCannotBeReceived,
     },
     PurchaseOrderAction.CANCEL: {
         Status.OPEN:               Status.CANCELLED,
@@ -180,7 +181,7 @@ TABLE: Mapping[PurchaseOrderAction, Mapping[Status, Status | Rejection]] = {
 def decide(status: Status, action: PurchaseOrderAction, *, reference: str) -> Status:
     """Return the status after the action.
 
-    Raises: `NothingOutstanding`, `PurchaseOrderCannotBeCancelled`,
+    Raises: `PurchaseOrderCannotBeReceived`, `PurchaseOrderCannotBeCancelled`,
     `PurchaseOrderCannotBeClosedShort`.
     """
     after = TABLE[action][status]
@@ -202,7 +203,7 @@ def distribute_receipt(
     `received`: quantities by product id; None means everything outstanding. The quantity of a
     product fills its lines in order. `tolerance`: over-receipt tolerance, in percent of the
     ordered quantity of each line; within it, a received purchase order accepts a further receipt.
-    Raises: `NothingOutstanding`, `QuantityExceedsOrdered`, `ProductNotOrdered`.
+    Raises: `PurchaseOrderCannotBeReceived`, `QuantityExceedsOrdered`, `ProductNotOrdered`.
     """
     is_over_receipt = status == Status.RECEIVED and received and tolerance
     after = status
@@ -225,8 +226,9 @@ def distribute_receipt(
 def status_after_reversal(status: Status, lines: Sequence[OrderedLine]) -> Status:
     """Return the status after the received quantity of a line was lowered.
 
-    A closed purchase order stays closed, and a received one becomes closed short: its closing was
-    published, and the shortage may have been purchased again.
+    A received purchase order becomes closed short if a quantity is outstanding: its closing was
+    published, so it is not opened again. A partially received one becomes open if nothing is
+    received any more. Other statuses do not change.
     """
     if status == Status.RECEIVED:
         outstanding = any(line.outstanding for line in lines)

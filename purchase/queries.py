@@ -50,12 +50,12 @@ class HistoryEntry:
 class ReceivedGoods:
     """The received quantities of one receipt, by SKU.
 
-    `outstanding`: whether the purchase order is not completely received.
+    `fully_received`: nothing was outstanding after the receipts so far.
     """
 
     purchase_order_reference: str
     quantities: dict[str, int]
-    outstanding: bool
+    fully_received: bool
 
 
 def quantities_on_order(
@@ -106,7 +106,7 @@ def references_by_id(purchase_order_ids: Collection[UUID]) -> dict[UUID, str]:
     return dict(rows.values_list("id", "reference"))
 
 
-def ids_by_name(references_or_ids: Collection[str]) -> dict[str, UUID]:
+def ids_by_reference_or_id(references_or_ids: Collection[str]) -> dict[str, UUID]:
     """Return the ids of purchase orders by reference or id; unknown ones are left out.
 
     If a text is the reference of one purchase order and the id of another, the reference counts.
@@ -146,7 +146,7 @@ def received_goods(receipt_ids: Collection[UUID]) -> list[ReceivedGoods]:
         ReceivedGoods(
             purchase_order_reference=orders[receipt_id].reference,
             quantities=by_sku,
-            outstanding=orders[receipt_id].status != Status.RECEIVED,
+            fully_received=orders[receipt_id].status == Status.RECEIVED,
         )
         for receipt_id, by_sku in quantities.items()
     ]

@@ -1,4 +1,4 @@
-"""Turn the signal that messages are available into a Celery task."""
+"""Start a Celery task when messages are available."""
 
 from typing import Any
 

@@ -126,7 +126,8 @@ class SalesOrderChange(Decision):
         min_value=1,
         max_value=2**31 - 1,
         required=False,
-        help_text="If given and not the current revision, the change is rejected with 409.",
+        help_text="If it is not the current revision and the lines differ, the change is rejected "
+        "with 409.",
     )
 
 
@@ -196,11 +197,12 @@ class SalesOrderSerializer(serializers.ModelSerializer[SalesOrder]):
 class SalesOrderBulkResultSerializer(serializers.Serializer[Any]):
     """The result for one order of a bulk request."""
 
-    accepted = serializers.BooleanField()
+    placed = serializers.BooleanField()
     sales_order = SalesOrderSerializer(allow_null=True)
     problem = serializers.DictField(
         allow_null=True,
-        help_text="The problem of a single request; pointers lead into the whole body.",
+        help_text="The problem that a single request would return. Its pointers refer to the body "
+        "of the bulk request.",
     )
 
 
@@ -344,7 +346,10 @@ class ChangeSalesOrder(_SalesOrderView):
 class RetrySalesOrder(_SalesOrderView):
     @accepts(Decision, shows=SalesOrderSerializer, operation_id="sales_orders_retry")
     def post(self, request: Request, given: Mapping[str, Any], pk: UUID) -> SalesOrder:
-        """Request the reservation again, and purchase the shortages again."""
+        """Request the reservation again, and restart the purchase count at 0.
+
+        409 if the order is not awaiting stock reservation.
+        """
         retry_reservations([pk], actor=actor_of(request), **given)
         return self.read(pk)[0]
 
@@ -388,6 +393,6 @@ def _draft(
 
 def _result(index: int, outcome: Any, orders: Mapping[UUID, SalesOrder]) -> dict[str, Any]:
     if isinstance(outcome, SalesOrder):
-        return {"accepted": True, "sales_order": orders[outcome.id], "problem": None}
+        return {"placed": True, "sales_order": orders[outcome.id], "problem": None}
     problem = problem_body(outcome, pointer=f"#/orders/{index}")
-    return {"accepted": False, "sales_order": None, "problem": problem}
+    return {"placed": False, "sales_order": None, "problem": problem}

@@ -57,9 +57,9 @@ class SalesOrderCancelled(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SalesOrderOverdue(Event):
-    """A sales order exceeded its status limit, or goods on order for it became overdue.
+    """A sales order exceeded its status limit, or goods that it awaits became overdue.
 
-    Published once, when the order becomes overdue.
+    Not published again while the order is overdue. Entering another status can clear the flag.
     """
 
     sales_order_id: UUID

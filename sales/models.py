@@ -85,7 +85,7 @@ class OrderStatusQuerySet(models.QuerySet["OrderStatus"]):
 
 
 class OrderStatus(models.Model):
-    """What the process manager stores about one sales order between two messages."""
+    """The stored process of one sales order."""
 
     order = models.OneToOneField(
         SalesOrder, on_delete=models.CASCADE, primary_key=True, related_name="order_status"
@@ -164,7 +164,9 @@ class LinkedPurchaseOrder(models.Model):
         help_text="Number of the reservation request that was rejected."
     )
     ordered_at = models.DateTimeField()
-    overdue = models.BooleanField(default=False, help_text="The expected date has passed.")
+    overdue = models.BooleanField(
+        default=False, help_text="Its expected date passed while the sales order awaited goods."
+    )
     closed_by_message_id = models.BigIntegerField(
         null=True, blank=True, help_text="The message that closed it; empty while it is open."
     )
@@ -208,7 +210,7 @@ class LinkedPurchaseOrderLine(models.Model):
 
 
 class OrderStatusChange(models.Model):
-    """One change of status. These rows are the history of a sales order."""
+    """A status that a sales order entered; it can be the same status again."""
 
     order_status = models.ForeignKey(OrderStatus, on_delete=models.CASCADE, related_name="changes")
     from_status = models.CharField(max_length=30)

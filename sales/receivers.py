@@ -1,4 +1,4 @@
-"""Turn the signal that messages are available into a Celery task.
+"""Start a Celery task when messages are available.
 
 `countdown`: seconds until a scheduled message, such as RetryReservation, is due. The database
 stores the due time of the message: if Celery loses the task, the next sweep starts it.

@@ -14,9 +14,10 @@ from orderflow.messaging.messages import Command, Event
 
 @dataclass(frozen=True, kw_only=True)
 class MakeReservation(Command):
-    """Reserve these quantities, and backorder the shortages. A repeated request is answered again.
+    """Reserve these quantities, and backorder the shortages.
 
-    A higher `revision` replaces the lines; reserved stock that is no longer needed is released.
+    A repeated request is answered again, unless the reservation is closed. A higher `revision`
+    replaces the lines; reserved stock that is no longer needed is released.
     Backorders are allocated by `priority` (higher first), then by `placed_at`. Without
     `allow_partial`, the first request reserves each line whole or not at all.
     """

@@ -59,7 +59,7 @@ class StockLevel(models.Model):
     def available(self) -> int:
         return self.on_hand - self.reserved
 
-    def adjust(self, quantity: int) -> None:
+    def change_on_hand(self, quantity: int) -> None:
         self.on_hand += quantity
 
     def reserve(self, quantity: int) -> None:
@@ -90,7 +90,7 @@ class ReservationQuerySet(models.QuerySet["Reservation"]):
 
 
 class Reservation(models.Model):
-    """What one sales order needs and what is reserved for it. Its id is the sales order's id."""
+    """The reservation of one sales order, with the same id."""
 
     id = models.UUIDField(primary_key=True)
     status = models.CharField(
@@ -124,7 +124,7 @@ class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
             reservation__status=ReservationStatus.BACKORDERED, reserved__lt=F("quantity")
         )
 
-    def within_reach(
+    def reservation_ids_to_allocate(
         self, quantities: Mapping[UUID, int]
     ) -> models.QuerySet["ReservationLine", UUID]:
         """Return the ids of the reservations that get a share of these quantities, by product.
@@ -139,17 +139,17 @@ class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
             F("reservation_id").asc(),
         )
         running_total = Window(Sum(shortage), partition_by="product", order_by=queue_position)
-        allocated = Case(
+        quantity_to_allocate = Case(
             *(
                 When(product=product_id, then=Value(quantity))
                 for product_id, quantity in quantities.items()
             )
         )
         rows = self.filter(product__in=quantities).annotate(
-            shortage_before=running_total - shortage, allocated=allocated
+            shortage_before=running_total - shortage, quantity_to_allocate=quantity_to_allocate
         )
-        within_reach = rows.filter(shortage_before__lt=F("allocated"))
-        return within_reach.values_list("reservation_id", flat=True)
+        first_in_queue = rows.filter(shortage_before__lt=F("quantity_to_allocate"))
+        return first_in_queue.values_list("reservation_id", flat=True)
 
 
 class ReservationLine(models.Model):
@@ -270,14 +270,14 @@ class StockMovement(models.Model):
 
 
 class StockAdjustment(StockMovement):
-    """The stock movements by which users corrected on hand."""
+    """A stock movement by which a user corrected on hand. `objects` returns all movements."""
 
     class Meta:
         proxy = True
 
 
 class ReceiptReversal(StockMovement):
-    """The stock movements that reverse received quantities."""
+    """A stock movement that reverses a received quantity. `objects` returns all movements."""
 
     class Meta:
         proxy = True

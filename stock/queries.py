@@ -39,7 +39,7 @@ class StockLevelSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReservedLine:
+class ReservationLineSummary:
     """One line of a reservation."""
 
     product_id: UUID
@@ -73,12 +73,14 @@ def stock_levels() -> list[StockLevelSummary]:
     ]
 
 
-def reserved_lines(reservation_id: UUID) -> list[ReservedLine]:
+def reservation_lines(reservation_id: UUID) -> list[ReservationLineSummary]:
     """Return the lines of a reservation."""
     rows = ReservationLine.objects.filter(reservation=reservation_id)
     fields = rows.values_list("product", "product__sku", "quantity", "reserved")
     return [
-        ReservedLine(product_id=product_id, sku=sku, quantity=quantity, reserved=reserved)
+        ReservationLineSummary(
+            product_id=product_id, sku=sku, quantity=quantity, reserved=reserved
+        )
         for product_id, sku, quantity, reserved in fields
     ]
 

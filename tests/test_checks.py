@@ -41,7 +41,10 @@ INVALID: list[tuple[Mapping[str, str], Mapping[str, str]]] = [
     ),
     (
         {**SERVER, **REDIS, "ORDERFLOW_VISIBILITY_TIMEOUT": "240", "ORDERFLOW_SECRET_KEY": ""},
-        {"orderflow.E002": "Leave it unset", "orderflow.E003": "token_urlsafe"},
+        {
+            "orderflow.E002": "Unset ORDERFLOW_VISIBILITY_TIMEOUT",
+            "orderflow.E003": "token_urlsafe",
+        },
     ),
     (
         {

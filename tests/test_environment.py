@@ -63,7 +63,9 @@ def test_rejects_number_out_of_range(monkeypatch: pytest.MonkeyPatch, value: str
 
 def test_rejects_unknown_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAME, "sometimes")
-    with pytest.raises(ImproperlyConfigured, match=f"{NAME}='sometimes' must be one of a, b"):
+    with pytest.raises(
+        ImproperlyConfigured, match=f"{NAME} is 'sometimes'. It must be one of a, b"
+    ):
         environment.choice(NAME, "a", choices=("a", "b"), help="")
 
 

@@ -61,7 +61,10 @@ class ActionForm(forms.Form, Generic[M]):
 
     @classmethod
     def is_available_for(cls, row: M) -> bool:
-        """Return whether the page of this row has a button. Only the service decides."""
+        """Return whether the page of this row has a button.
+
+        The service checks again whether the action is allowed.
+        """
         return True
 
     def execute(self, *, actor: str) -> object:

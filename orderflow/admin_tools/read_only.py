@@ -42,7 +42,7 @@ class ReadOnlyAdmin(admin.ModelAdmin[M]):
 
     show_full_result_count = False  # it would count the whole table for each search
     search_ids: Sequence[str] = ()
-    search_help_text = "Search by text or by complete ID."
+    search_help_text = "Search by text or by complete id."
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

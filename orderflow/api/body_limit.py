@@ -9,10 +9,10 @@ from orderflow.api.problems import problem
 
 MAX_BODY_BYTES = 1_000_000
 
-Handler = Callable[[HttpRequest], HttpResponse]
+View = Callable[[HttpRequest], HttpResponse]
 
 
-def limit_body_size(get_response: Handler) -> Handler:
+def limit_body_size(get_response: View) -> View:
     """Reject bodies that are too large or have no length (middleware).
 
     Django reads a body without a length as an empty one: "receive these lines" would become
@@ -29,7 +29,7 @@ def limit_body_size(get_response: Handler) -> Handler:
                     "No changes were made.",
                 )
             if _content_length(request) > MAX_BODY_BYTES:
-                _discard_body(request)
+                _read_and_ignore_body(request)
                 return problem(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     "body_too_large",
@@ -41,8 +41,8 @@ def limit_body_size(get_response: Handler) -> Handler:
     return handle
 
 
-def _discard_body(request: HttpRequest) -> None:
-    """Read the body up to ten times the limit, so that the connection stays usable.
+def _read_and_ignore_body(request: HttpRequest) -> None:
+    """Read and ignore a body of at most ten times the limit, so that the connection stays usable.
 
     Otherwise the server closes it, and the client's next request fails.
     """

@@ -34,7 +34,7 @@ class StrictCharField(serializers.CharField):
 class NonBlankCharField(StrictCharField):
     """A text with at least one visible character.
 
-    The validator puts the pattern into the schema, which would otherwise refuse only "".
+    The validator puts the pattern into the schema, which would otherwise reject only "".
     """
 
     def __init__(self, **kwargs: Any) -> None:

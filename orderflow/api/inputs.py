@@ -17,7 +17,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         if unknown:
             raise serializers.ValidationError(
                 {
-                    name: serializers.ErrorDetail("This field does not exist.", code="unknown")
+                    name: serializers.ErrorDetail(
+                        "Unknown field. Check its spelling, or remove it.", code="unknown"
+                    )
                     for name in sorted(map(str, unknown))
                 }
             )

@@ -107,7 +107,7 @@ def _requested_ordering(request: Request, view: Any) -> str:
 
 
 def _position(cursor: str | None, salt: str) -> _Position | None:
-    """Raises: DRF's `NotFound`."""
+    """Return the position that the cursor contains. Raises: DRF's `NotFound`."""
     if cursor is None:
         return None
     try:

@@ -8,16 +8,20 @@ from orderflow.api.problems import InvalidParameters
 
 
 def reject_unknown_parameters(request: Request, known: Collection[str]) -> None:
-    """Raises: `InvalidParameters`. A misspelled filter must not return the whole list."""
+    """Reject unknown query parameters: a misspelled filter must not return the whole list.
+
+    Raises: `InvalidParameters`.
+    """
     unknown = sorted(request.query_params.keys() - set(known))
     if unknown:
-        raise InvalidParameters({name: ["This parameter does not exist."] for name in unknown})
+        text = "Unknown parameter. Check its spelling, or remove it."
+        raise InvalidParameters({name: [text] for name in unknown})
 
 
 def integer_parameter(
     request: Request, name: str, *, default: int, minimum: int, maximum: int
 ) -> int:
-    """Raises: `InvalidParameters`."""
+    """Return a query parameter as an integer. Raises: `InvalidParameters`."""
     value: str = request.query_params.get(name, str(default))
     is_number = value.isascii() and value.isdecimal() and len(value) < 20
     if not (is_number and minimum <= int(value) <= maximum):

@@ -1,4 +1,4 @@
-"""Permissions of endpoints. Knows no group."""
+"""Permissions of endpoints."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 
-class HasViewPermission(BasePermission):
+class HasRequiredPermission(BasePermission):
     """Requires the Django permission that the view names for the method.
 
     `required_permissions = {"GET": "sales.view_salesorder"}`; None allows any authenticated user.

@@ -42,7 +42,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
     if isinstance(error, DomainError):
         return _response(problem_body(error))
     if isinstance(error, OperationalError | InterfaceError):
-        logger.warning("A request failed, database unavailable: %s", str(error).strip())
+        logger.warning(
+            "A request failed, database unavailable or overloaded: %s", str(error).strip()
+        )
         return _database_unavailable()
     if isinstance(error, Http404):
         error = NotFound(
@@ -64,7 +66,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
 
 
 def status_of(error: type[DomainError]) -> HTTPStatus:
-    """Return 404 or 409 if the error depends on what is stored, and otherwise 422.
+    """Return 404 for a `NotFoundError`, 409 for a `ConflictError`, and otherwise 422.
 
     An error class of this package may define its own `http_status`.
     """

@@ -21,7 +21,7 @@ GENERAL = {
         "A field or parameter violates the schema; `errors` lists the locations.",
     ),
     exceptions.ParseError.default_code: (400, "The request body is not valid JSON."),
-    "bad_request": (400, "The host or the path is malformed."),
+    "bad_request": (400, "The request is malformed, or its host is not allowed."),
     exceptions.NotAuthenticated.default_code: (401, "The request has no credentials."),
     exceptions.AuthenticationFailed.default_code: (
         401,

@@ -43,7 +43,7 @@ class SkuAlreadyExists(ConflictError):
 
     def __init__(self, sku: str) -> None:
         super().__init__(
-            f"Another product has the SKU {sku}. Choose a different one. No changes were made."
+            f"Another product has the SKU {sku}. Choose a different SKU. No changes were made."
         )
 
 

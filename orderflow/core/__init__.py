@@ -1,1 +1,1 @@
-"""What every other package stands on. No models, no endpoints, no business decisions."""
+"""Code that every other package may import. No models, no endpoints, no business decisions."""

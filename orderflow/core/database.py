@@ -56,11 +56,11 @@ def upsert(rows: Sequence[M], fields: Sequence[str]) -> None:
 
 
 def retry_on_unique_violation(service: Callable[P, R]) -> Callable[P, R]:
-    """Run a service in a transaction; repeat it if a concurrent insert used the same key.
+    """Run a service in a transaction; repeat it after an `IntegrityError`.
 
-    The repetition sees the other row and decides what it means. With many rows this can happen
-    several times. Services insert in the order of the colliding keys, so that two of them cannot
-    deadlock.
+    The repeated run reads the row of the concurrent insert and handles the conflict. With many
+    rows this can happen several times. Services insert in the order of the colliding keys, so that
+    two of them cannot deadlock.
     """
 
     @wraps(service)
@@ -77,24 +77,26 @@ def retry_on_unique_violation(service: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def by_id(items: Iterable[Item], duplicate: Callable[[str], Exception]) -> dict[UUID, Item]:
+def by_id(
+    items: Iterable[Item], duplicate: Callable[[str, object], Exception]
+) -> dict[UUID, Item]:
     """Return the items by id. Raises: `duplicate` if two different items have the same id."""
     distinct: dict[UUID, Item] = {}
     for item in items:
         if distinct.setdefault(item.id, item) != item:
-            raise duplicate(f"id {item.id}")
+            raise duplicate("id", item.id)
     return distinct
 
 
 def check_references_unique(
-    references: Sequence[str], rows: QuerySet[Any], duplicate: Callable[[str], Exception]
+    references: Sequence[str], rows: QuerySet[Any], duplicate: Callable[[str, object], Exception]
 ) -> None:
     """Raises: `duplicate` if a reference occurs twice, or in one of the rows."""
     count = Counter(references)
     count.update(rows.filter(reference__in=references).values_list("reference", flat=True))
     for reference, times in count.items():
         if times > 1:
-            raise duplicate(f"reference {reference}")
+            raise duplicate("reference", reference)
 
 
 @contextmanager

@@ -1,10 +1,10 @@
-"""The errors that users and programs see. Knows no rule."""
+"""The base classes of the errors that users and programs see."""
 
 from typing import ClassVar
 
 
 class DomainError(Exception):
-    """A request that breaks a rule; no changes were made.
+    """The request breaks a rule; no changes were made.
 
     `str()` says what happened, why, and what to do. `code` is stable: programs may rely on it.
     `in_rest_api`: whether a REST endpoint can respond with it.
@@ -15,8 +15,8 @@ class DomainError(Exception):
 
 
 class ConflictError(DomainError):
-    """A request that contradicts the current state."""
+    """The request contradicts the current state."""
 
 
 class NotFoundError(DomainError):
-    """A request about something that does not exist."""
+    """The request names an object that does not exist."""

@@ -1,4 +1,4 @@
-"""The result of one consistency check. Knows no invariant."""
+"""The result of one consistency check."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ class ReasonTooLong(DomainError):
     """The reason has more than 200 characters."""
 
     code = "reason_too_long"
-    in_rest_api = False  # the schema of the endpoints refuses such reasons first
+    in_rest_api = False  # request validation rejects such reasons first
 
     def __init__(self, length: int) -> None:
         super().__init__(

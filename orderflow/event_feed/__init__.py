@@ -1,1 +1,1 @@
-"""The event feed: events with gapless positions, for other systems. Knows no context."""
+"""The event feed: events with gapless positions, for other systems. Imports no context."""

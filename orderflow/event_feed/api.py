@@ -65,7 +65,8 @@ class Events(APIView):
             _integer("limit", "Maximum number of results.", DEFAULT_PAGE_SIZE, 1, MAX_PAGE_SIZE),
             _integer(
                 "wait",
-                "Seconds to wait for an event if there is none. A busy server returns sooner.",
+                "If there is no event, wait for one up to this number of seconds. A web process "
+                "that already holds the maximum of waiting requests returns after 0.1 s.",
                 0,
                 0,
                 MAX_WAIT_SECONDS,
@@ -83,8 +84,7 @@ class Events(APIView):
         )
         types = request.query_params.getlist("type")
         if unknown := sorted({*types} - {*event_types()}):
-            text = f"The event type {', '.join(unknown)} does not exist."
-            raise InvalidParameters({"type": [text]})
+            raise InvalidParameters({"type": [f"Unknown event types: {', '.join(unknown)}."]})
         events = poll_until(lambda: events_after(after, types=types, limit=limit), seconds=seconds)
         last_position = events[-1].position if events else after
         page = {"results": events, "last_position": last_position}

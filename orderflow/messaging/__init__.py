@@ -1,6 +1,6 @@
-"""The messaging kernel: how contexts communicate, exactly once and in order. Knows no context.
+"""Messaging between contexts: in order, with exactly-once effects. Imports no context.
 
 The database is the queue; Celery carries wake-ups without data. `publishing` stores a message in
-the transaction that makes it true. `consuming` handles messages and deletes the queued messages in
-the transaction of their effects.
+the transaction of the change. `consuming` handles messages and deletes the queued messages in the
+transaction of their effects.
 """

@@ -1,11 +1,13 @@
-"""Drain consumers: handle messages in batches, in order, exactly once.
+"""Drain consumers: handle messages in batches, in order, with exactly-once effects.
 
 One transaction holds the effects of a batch and the deletion of its queued messages, under the
-lock of the consumer's row. That alone makes the effects exactly-once.
+lock of the consumer's row. That alone makes the effects exactly-once. A non-transactional handler
+runs at least once, with one message at a time; its queued message is deleted afterwards.
 
 Isolated mode handles one message at a time, with the attempt counted before the handler runs. It
-is used after a batch failed, for a message that failed before, and after several batches began and
-did not finish because the process died. So a failing message blocks only its own key.
+is used after a batch failed, for a message that failed before, and after more than
+`MAX_UNFINISHED_BATCHES` batches in a row began and did not finish because the process died. So a
+failing message blocks only its own key.
 """
 
 import logging
@@ -42,8 +44,8 @@ MAX_ATTEMPTS = 8  # failed attempts until a message becomes a dead letter
 INITIAL_BACKOFF = 1.0  # seconds until the second attempt; doubled for each further one
 MAX_BACKOFF = 300.0  # seconds
 LEASE = 60.0  # seconds that a non-transactional handler may take; its timeouts must be shorter
-# Attempts that count while an outside system is unavailable: a retry about every eight seconds,
-# and no dead letter.
+# Upper bound of the attempt count while an external system is unavailable: retries stay about 8 s
+# apart, and no dead letter is made.
 MAX_OUTAGE_ATTEMPTS = 4
 MAX_UNFINISHED_BATCHES = 3  # in a row; after that the consumer is drained in isolated mode
 # Seconds until a drain ends by waking itself: a worker that shuts down would cut off a longer one.
@@ -61,8 +63,9 @@ def drain(consumer: str, *, batch: int | None = None, seconds: float = MAX_DRAIN
     """Handle the messages of a consumer until none is due; return how many were handled.
 
     `batch`: messages in one transaction; by default `ORDERFLOW_BATCH_SIZE`, and on SQLite as many
-    as `TARGET_LOCK_SECONDS` allows. Ends at once if another process drains this consumer: that one
-    looks again after it has released the lock. Ends after `seconds` by waking itself.
+    as `TARGET_LOCK_SECONDS` allows. In batch mode, returns at once if another process drains this
+    consumer; that process checks again for due messages. Isolated mode waits for the lock. Ends
+    after `seconds` by waking itself.
     Raises the database's error if it is unavailable; the current batch is rolled back.
     """
     subscription = subscription_of(consumer)
@@ -82,12 +85,12 @@ def drain(consumer: str, *, batch: int | None = None, seconds: float = MAX_DRAIN
             isolated = unfinished > MAX_UNFINISHED_BATCHES
         handle = _handle_isolated if isolated or first.attempts else _handle_batch
         try:
-            with _retry_transient_errors(consumer):
+            with _ignore_transient_errors(consumer):
                 handled += handle(subscription, size)
         except RetryLater as error:
             # The next drain continues with the next message; without this, every message of the
             # backlog would meet the same outage.
-            logger.warning("Consumer %s paused, dependency unavailable: %s", consumer, error)
+            logger.warning("Consumer %s paused, external system unavailable: %s", consumer, error)
             return handled
         if connection.vendor == "sqlite":
             fitting = _yield_write_lock(size, monotonic() - began)
@@ -152,8 +155,9 @@ class _BatchFailed(Exception):
 def _handle_batch(subscription: Subscription, size: int) -> int:
     """Handle a batch in one transaction. If it fails, handle its messages in isolated mode.
 
-    Then each message has its own transaction. One transaction for all would take locks in the
-    order of the messages, pass after pass, and deadlock with handlers that lock in one pass.
+    Then each message has its own transaction. One transaction for all messages would lock rows in
+    the order of the messages. A concurrent handler that locks the same rows in another order could
+    then deadlock with it.
     """
     try:
         return _handle_in_one_transaction(subscription, size)
@@ -260,7 +264,8 @@ def _count_attempt(subscription: Subscription) -> QueuedMessage | None:
         if queued.attempts >= MAX_ATTEMPTS:
             _move_to_dead_letters(
                 queued,
-                f"Poison message: the worker process ended in each of {MAX_ATTEMPTS} attempts.",
+                f"Poison message: the worker process ended during attempt {MAX_ATTEMPTS} of "
+                f"{MAX_ATTEMPTS}.",
             )
             queued.save(update_fields=["status", "last_error"])
             return None
@@ -317,7 +322,7 @@ def _backoff(attempts: int) -> float:
 
 
 @contextmanager
-def _retry_transient_errors(consumer: str) -> Iterator[None]:
+def _ignore_transient_errors(consumer: str) -> Iterator[None]:
     """Ignore a transient error: the drain repeats the batch, and no attempt is counted."""
     try:
         yield

@@ -18,7 +18,7 @@ class ReasonRequired(DomainError):
 
     def __init__(self) -> None:
         super().__init__(
-            "A reason is required. It is stored with the message. No changes were made."
+            "A reason is required. Enter the reason beside the action. No changes were made."
         )
 
 

@@ -54,7 +54,7 @@ class ReceivedMessage:
 
 
 class RetryLater(Exception):
-    """A system outside this database is unavailable; `str()` says which.
+    """An external system is unavailable; `str()` says which.
 
     The message is handled again later, with growing delays, and never becomes a dead letter. Its
     key stays blocked.

@@ -1,4 +1,4 @@
-"""The tables of the kernel: stored messages, queued messages, consumers."""
+"""The tables of messaging: stored messages, queued messages, consumers."""
 
 from datetime import datetime
 from typing import Self

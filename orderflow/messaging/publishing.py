@@ -1,4 +1,4 @@
-"""Publish messages in the transaction that makes them true."""
+"""Publish messages in the transaction of the change."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ class NotSubscribed(LookupError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedMessage:
+class MessageRecord:
     """A stored message."""
 
     id: int
@@ -35,10 +35,10 @@ class PublishedMessage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PendingMessage:
-    """A queued message that was not handled. `type` is the message's type."""
+class UnhandledMessage:
+    """A queued message that was not handled. `message_id` and `type` are of the stored message."""
 
-    id: int
+    message_id: int
     consumer: str
     type: str
     status: QueuedMessageStatus
@@ -88,13 +88,13 @@ def oldest_due_at() -> datetime | None:
 # -- queued messages -----------------------------------------------------------------------------
 
 
-def pending_for_keys(keys: Collection[UUID]) -> list[PendingMessage]:
+def unhandled_for_keys(keys: Collection[UUID]) -> list[UnhandledMessage]:
     """Return what was not handled about these keys, in order of publication.
 
     Dead letters and discarded messages are included.
     """
     rows = QueuedMessage.objects.filter(key__in=keys).select_related("message").order_by("id")
-    return [_pending_message(row) for row in rows]
+    return [_unhandled_message(row) for row in rows]
 
 
 def pending_keys(consumer: str | None = None, *types: type[Message] | str) -> set[UUID]:
@@ -111,9 +111,9 @@ def pending_payloads(consumer: str, message_type: type[Message]) -> Iterator[dic
     return rows.values_list("message__payload", flat=True).iterator()
 
 
-def dead_letters() -> list[PendingMessage]:
+def dead_letters() -> list[UnhandledMessage]:
     rows = QueuedMessage.objects.dead_letters().select_related("message").order_by("id")
-    return [_pending_message(row) for row in rows]
+    return [_unhandled_message(row) for row in rows]
 
 
 def dead_letter_count() -> int:
@@ -128,11 +128,11 @@ def types_of(message_ids: Collection[int]) -> dict[int, str]:
     return dict(StoredMessage.objects.filter(id__in=message_ids).values_list("id", "type"))
 
 
-def messages_for_keys(keys: Collection[UUID]) -> list[PublishedMessage]:
+def messages_for_keys(keys: Collection[UUID]) -> list[MessageRecord]:
     """Return the stored messages of these keys, in order of publication."""
     rows = StoredMessage.objects.filter(key__in=keys).order_by("id")
     return [
-        PublishedMessage(id=row.pk, created_at=row.created_at, type=row.type, payload=row.payload)
+        MessageRecord(id=row.pk, created_at=row.created_at, type=row.type, payload=row.payload)
         for row in rows
     ]
 
@@ -169,9 +169,9 @@ def _not_discarded(consumer: str | None, *types: type[Message] | str) -> QueuedM
     return rows
 
 
-def _pending_message(row: QueuedMessage) -> PendingMessage:
-    return PendingMessage(
-        id=row.pk,
+def _unhandled_message(row: QueuedMessage) -> UnhandledMessage:
+    return UnhandledMessage(
+        message_id=row.message_id,
         consumer=row.consumer,
         type=row.message.type,
         status=QueuedMessageStatus(row.status),

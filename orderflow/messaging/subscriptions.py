@@ -15,7 +15,7 @@ class Subscription:
 
     `to`: message types, or base classes such as `Event` for all events. `handle` receives a batch
     in order of publication, inside a transaction; if it raises, no effect remains. A handler that
-    is not `transactional` calls outside systems: it receives one message at a time, outside a
+    is not `transactional` calls external systems: it receives one message at a time, outside a
     transaction, at least once.
     """
 

@@ -1,4 +1,4 @@
-"""The Celery task of the kernel: the sweep."""
+"""The Celery task of messaging: the sweep."""
 
 from celery import shared_task
 

@@ -1,4 +1,7 @@
-"""Send wake-ups: Celery tasks without data. An unavailable broker does not delay the caller."""
+"""Send wake-ups: Celery tasks without data.
+
+An unavailable broker delays a process by about 0.5 s, at most once in 5 s.
+"""
 
 import logging
 import threading

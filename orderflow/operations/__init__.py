@@ -1,4 +1,5 @@
 """Operator functions: audit, timeline, explanation, health check, and management commands.
 
-Sees every context and changes none of them: it asks their queries and calls their services.
+This package may import every context; no context may import it. It reads through their queries
+and changes data only through their services.
 """

@@ -41,7 +41,7 @@ class ShortageSerializer(serializers.Serializer[Any]):
 class FailedMessageSerializer(serializers.Serializer[Any]):
     """A message about the sales order that failed, is a dead letter, or was discarded."""
 
-    id = serializers.IntegerField()
+    message_id = serializers.IntegerField()
     consumer = serializers.CharField()
     type = serializers.CharField()
     status = serializers.ChoiceField(choices=QueuedMessageStatus.choices)

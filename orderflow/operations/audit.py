@@ -61,23 +61,27 @@ def _sales_and_stock() -> Iterator[InvariantCheck]:
     released = stock.queries.reservation_ids_with_status("released")
     yield check_invariant(
         "every order is reserved as ordered, or a reservation request is pending",
-        _reserved_differently(),
+        _reservation_differences(),
     )
     yield check_invariant(
         "cancelled orders have no reserved stock, or their release is pending",
         reserving & cancelled - pending("stock", ReleaseReservation),
     )
-    yield check_invariant("only cancelled orders are released", released - cancelled)
+    yield check_invariant(
+        "only reservations of cancelled sales orders are released", released - cancelled
+    )
     yield check_invariant(
         "delivered orders are shipped, or their shipment is pending",
         delivered - shipped - pending("stock", ShipReservation),
     )
-    yield check_invariant("only delivered orders are shipped", shipped - delivered)
+    yield check_invariant(
+        "only reservations of delivered sales orders are shipped", shipped - delivered
+    )
     yield check_invariant(
         "deliverable orders have an accepted reservation", deliverable - accepted
     )
     yield check_invariant(
-        "Sales knows, or will learn, which reservations are accepted",
+        "orders with accepted reservations are deliverable or delivered, or a message is pending",
         accepted
         - (deliverable | delivered)
         - pending("sales", ReservationAccepted, RETRY)
@@ -90,10 +94,12 @@ def _sales_and_stock() -> Iterator[InvariantCheck]:
         - sales.queries.order_ids_needing_attention(),
     )
     yield check_invariant(
-        "every shortage of an order awaiting goods is on order", _shortages_not_on_order()
+        "every shortage of a sales order awaiting goods received is on order",
+        _shortages_not_on_order(),
     )
     yield check_invariant(
-        "no purchase exceeds the reported shortage, and none is repeated", _excess_purchases()
+        "no purchase order exceeds the reported shortage, and none is repeated",
+        _excess_purchases(),
     )
 
 
@@ -115,7 +121,7 @@ def _sales_and_purchase() -> Iterator[InvariantCheck]:
         ),
     )
     yield check_invariant(
-        "Sales knows, or will learn, which purchase orders are closed",
+        "closed purchase orders are recorded as closed in Sales, or a message is pending",
         (
             purchase_order_id
             for purchase_order_id, sales_order_id in linked.items()
@@ -124,14 +130,14 @@ def _sales_and_purchase() -> Iterator[InvariantCheck]:
         ),
     )
     yield check_invariant(
-        "every linked purchase order has the requested lines", _ordered_differently()
+        "every linked purchase order has the requested lines", _purchase_order_differences()
     )
 
 
 def _purchase_and_stock() -> Iterator[InvariantCheck]:
     yield check_invariant(
         "Stock has recorded what Purchase received, or the message is pending",
-        _received_differently(),
+        _receipt_differences(),
     )
 
 
@@ -139,13 +145,13 @@ def _messages() -> Iterator[InvariantCheck]:
     yield check_invariant(
         "there are no dead letters",
         (
-            f"{each.id}: {each.type} to {each.consumer}: {each.last_error}"
+            f"{each.message_id}: {each.type} to {each.consumer}: {each.last_error}"
             for each in messaging.dead_letters()
         ),
     )
 
 
-def _reserved_differently() -> Iterator[str]:
+def _reservation_differences() -> Iterator[str]:
     """Compare order lines with reservation lines, except where a change is pending."""
     requesting = messaging.pending_keys("stock", MakeReservation)
     requesting |= messaging.pending_keys("sales", RETRY)
@@ -183,7 +189,7 @@ def _shortages_not_on_order() -> Iterator[str]:
             )
 
 
-def _received_differently() -> Iterator[str]:
+def _receipt_differences() -> Iterator[str]:
     received = Counter(purchase.queries.received_by_product())
     recorded = Counter(stock.queries.received_by_product())
     for payload in messaging.pending_payloads("stock", GoodsReceived):
@@ -202,8 +208,8 @@ def _received_differently() -> Iterator[str]:
 def _excess_purchases() -> Iterator[str]:
     """Find purchases beyond the shortages that the causing reply reported.
 
-    What was on order at that time counts as covered. A purchase order was on order then, if a
-    later message closed it than the one that created this purchase order.
+    What was on order at that time counts as covered. An earlier purchase order was still on order
+    if the message that closed it is later than the message that requested this purchase order.
     """
     for rejection in messaging.causes_with_duplicates(CreatePurchaseOrder):
         yield f"message {rejection} caused several purchase orders"
@@ -218,12 +224,16 @@ def _excess_purchases() -> Iterator[str]:
         for each in earlier[order["requester_id"]]:
             if (closed_by.get(each["purchase_order_id"], 0) or message_id + 1) > message_id:
                 shortages -= _quantities(each)  # a difference of counters is never negative
-        if _quantities(order) - shortages:
-            yield f"message {message_id}: {order}"
+        if excess := _quantities(order) - shortages:
+            quantities = ", ".join(f"{excess[each]} of product {each}" for each in sorted(excess))
+            yield (
+                f"message {message_id} purchases too much for sales order "
+                f"{order['requester_id']}: {quantities}"
+            )
         earlier[order["requester_id"]].append(order)
 
 
-def _ordered_differently() -> Iterator[str]:
+def _purchase_order_differences() -> Iterator[str]:
     """Compare the quantities of CreatePurchaseOrder with those of the purchase orders."""
     requested: Counter[tuple[str, str]] = Counter()
     ordered: Counter[tuple[str, str]] = Counter()

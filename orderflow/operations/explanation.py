@@ -11,10 +11,11 @@ import purchase.queries
 import sales.queries
 import stock.queries
 from orderflow.messaging import queries as messaging
-from orderflow.messaging.queries import PendingMessage
+from orderflow.messaging.queries import UnhandledMessage
+from orderflow.operations.management.texts import pluralize
 from purchase.queries import OnOrderQuantity
 from sales.queries import OrderProcess
-from stock.queries import ReservedLine
+from stock.queries import ReservationLineSummary
 
 MAX_PURCHASE_ORDERS_SHOWN = 5  # in one reason
 
@@ -65,7 +66,7 @@ class Explanation:
     summary: str
     reasons: tuple[str, ...]
     shortages: tuple[Shortage, ...]
-    failed_messages: tuple[PendingMessage, ...]
+    failed_messages: tuple[UnhandledMessage, ...]
 
 
 def explain(reference_or_id: str) -> Explanation | None:
@@ -75,7 +76,7 @@ def explain(reference_or_id: str) -> Explanation | None:
 
 
 def explain_process(process: OrderProcess) -> Explanation:
-    queued = messaging.pending_for_keys([process.id, *process.linked_purchase_orders])
+    queued = messaging.unhandled_for_keys([process.id, *process.linked_purchase_orders])
     awaiting = process.status.startswith("awaiting")
     shortages = tuple(_shortages(process.id)) if awaiting else ()
     reasons = tuple(_reasons(process, queued, shortages))
@@ -96,7 +97,7 @@ def explain_process(process: OrderProcess) -> Explanation:
 
 
 def _shortages(sales_order_id: UUID) -> Iterator[Shortage]:
-    lines = [line for line in stock.queries.reserved_lines(sales_order_id) if line.shortage]
+    lines = [line for line in stock.queries.reservation_lines(sales_order_id) if line.shortage]
     positions = stock.queries.queue_positions(sales_order_id)
     product_ids = [line.product_id for line in lines]
     on_order = purchase.queries.quantities_on_order(product_ids, sales_order_id)
@@ -106,7 +107,7 @@ def _shortages(sales_order_id: UUID) -> Iterator[Shortage]:
 
 
 def _shortage(
-    line: ReservedLine,
+    line: ReservationLineSummary,
     positions: Mapping[UUID, int],
     on_order: tuple[OnOrderQuantity, ...],
 ) -> Shortage:
@@ -134,15 +135,15 @@ def _summary(process: OrderProcess, reasons: tuple[str, ...]) -> str:
 
 
 def _reasons(
-    process: OrderProcess, queued: list[PendingMessage], shortages: tuple[Shortage, ...]
+    process: OrderProcess, queued: list[UnhandledMessage], shortages: tuple[Shortage, ...]
 ) -> Iterator[str]:
     yield from _failures(queued, closed=process.status in ("delivered", "cancelled"))
     lines = [_shortage_text(each, queued) for each in shortages]
     match process.status:
         case "awaiting_stock_reservation" if process.needs_attention:
             yield (
-                f"{_count(process.purchase_count, 'purchase order')} did not cover the shortage, "
-                "so a user must retry, change or cancel the order"
+                f"{pluralize(process.purchase_count, 'purchase order')} did not cover the "
+                "shortage, so a user must retry, change or cancel the order"
             )
             yield from lines
         case "awaiting_stock_reservation":
@@ -153,28 +154,30 @@ def _reasons(
             yield "a user must deliver it"
 
 
-def _failures(queued: list[PendingMessage], *, closed: bool) -> Iterator[str]:
+def _failures(queued: list[UnhandledMessage], *, closed: bool) -> Iterator[str]:
     for each in queued:
         message = f"{each.type} to {each.consumer}"
         if each.status == "dead_letter":
             error = each.last_error
-            yield f"dead letter {each.id} ({message}) must be replayed or discarded: {error}"
+            yield (
+                f"dead letter {each.message_id} ({message}) must be replayed or discarded: {error}"
+            )
         elif closed:
             continue
         elif each.status == "discarded":
             yield (
-                f"message {each.id} ({message}) was discarded and can be replayed: "
+                f"message {each.message_id} ({message}) was discarded and can be replayed: "
                 f"{each.resolution_log}"
             )
         elif each.attempts:
             due = f"{localtime(each.due_at):%H:%M:%S}"
             yield (
-                f"message {each.id} ({message}) failed {_count(each.attempts, 'time')}, next "
-                f"attempt at {due}: {each.last_error}"
+                f"message {each.message_id} ({message}) failed "
+                f"{pluralize(each.attempts, 'time')}, next attempt at {due}: {each.last_error}"
             )
 
 
-def _stock_text(process: OrderProcess, queued: list[PendingMessage]) -> str:
+def _stock_text(process: OrderProcess, queued: list[UnhandledMessage]) -> str:
     pending = [each for each in queued if each.status == "pending"]
     if any(each.type.startswith("stock.Reservation") for each in pending):
         return "Stock has replied, and Sales will handle the reply"
@@ -185,7 +188,7 @@ def _stock_text(process: OrderProcess, queued: list[PendingMessage]) -> str:
     return f"the reservation is requested again at {due}, if Stock has caught up by then"
 
 
-def _shortage_text(line: Shortage, queued: list[PendingMessage]) -> str:
+def _shortage_text(line: Shortage, queued: list[UnhandledMessage]) -> str:
     text = f"{line.shortage:,} × {line.sku} short"
     if line.reserved:
         text += f" ({line.reserved:,} of {line.quantity:,} reserved)"
@@ -194,7 +197,7 @@ def _shortage_text(line: Shortage, queued: list[PendingMessage]) -> str:
     on_order = [_on_order_text(each) for each in line.on_order[:MAX_PURCHASE_ORDERS_SHOWN]]
     hidden = len(line.on_order) - MAX_PURCHASE_ORDERS_SHOWN
     if hidden > 0:
-        on_order.append(_count(hidden, "more purchase order"))
+        on_order.append(pluralize(hidden, "more purchase order"))
     return f"{text}: {' and '.join(on_order) or _not_on_order_text(queued)}"
 
 
@@ -208,11 +211,7 @@ def _on_order_text(each: OnOrderQuantity) -> str:
     )
 
 
-def _not_on_order_text(queued: list[PendingMessage]) -> str:
+def _not_on_order_text(queued: list[UnhandledMessage]) -> str:
     pending = {(each.type, each.consumer) for each in queued if each.status == "pending"}
     texts = (text for message, text in _PENDING_TEXTS.items() if message in pending)
     return next(texts, "not on order")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

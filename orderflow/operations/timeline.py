@@ -11,7 +11,7 @@ import sales.queries
 import stock.queries
 from orderflow.catalog.services import skus
 from orderflow.messaging import queries as messaging
-from orderflow.messaging.queries import PublishedMessage
+from orderflow.messaging.queries import MessageRecord
 from orderflow.operations.explanation import explain_process
 from sales.queries import OrderProcess
 from stock.queries import MovementRecord
@@ -29,7 +29,11 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """`reasons`: what blocks the order now. `is_complete`: no further entry will follow."""
+    """The history of one sales order.
+
+    `reasons`: what blocks the order now. `is_complete`: the order is closed, and its reservation
+    was shipped or released.
+    """
 
     title: str
     entries: tuple[Entry, ...]
@@ -62,7 +66,7 @@ def timeline_of(reference_or_id: str) -> Timeline | None:
 # -- entries -------------------------------------------------------------------------------------
 
 
-def _messages(messages: list[PublishedMessage], process: OrderProcess) -> Iterator[Entry]:
+def _messages(messages: list[MessageRecord], process: OrderProcess) -> Iterator[Entry]:
     sku_by_id = skus(_product_ids(messages))
     references = purchase.queries.references_by_id(process.linked_purchase_orders)
     for each in messages:
@@ -73,7 +77,7 @@ def _messages(messages: list[PublishedMessage], process: OrderProcess) -> Iterat
         )
 
 
-def _product_ids(messages: list[PublishedMessage]) -> set[UUID]:
+def _product_ids(messages: list[MessageRecord]) -> set[UUID]:
     return {UUID(line["product_id"]) for each in messages for line in _lines(each.payload)}
 
 
@@ -148,5 +152,5 @@ def _is_complete(process: OrderProcess, movements: list[MovementRecord]) -> bool
         return any(each.movement_type == "shipped" for each in movements)
     if process.status != "cancelled":
         return False
-    queued = messaging.pending_for_keys([process.id, *process.linked_purchase_orders])
+    queued = messaging.unhandled_for_keys([process.id, *process.linked_purchase_orders])
     return not any(each.status == "pending" for each in queued)

@@ -104,9 +104,9 @@ class ReceivedQuantityForm(forms.Form):
 
 
 class ReceivePartially(LocalOrderAction):
-    """Has one form for each line, with the id of the line in the field name.
+    """Show one quantity field for each line, named by the id of the line.
 
-    So a quantity stays with its line, also if another user receives goods in the meantime.
+    A receipt that is recorded in the meantime does not shift the fields.
     """
 
     label = "Receive partially"

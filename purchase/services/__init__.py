@@ -1,4 +1,4 @@
-"""What users, other systems and messages can do with purchase orders, one transaction each."""
+"""The services of Purchase. Each runs in one transaction."""
 
 from purchase.services.creation import (
     PurchaseOrderAlreadyExists,

@@ -42,9 +42,9 @@ class PurchaseOrderAlreadyExists(ConflictError):
 
     code = "purchase_order_already_exists"
 
-    def __init__(self, duplicate: str) -> None:
+    def __init__(self, field: str, value: object) -> None:
         super().__init__(
-            f"Another purchase order has the {duplicate}. Choose a different one. "
+            f"Another purchase order has the {field} {value}. Choose a different {field}. "
             "No changes were made."
         )
 
@@ -87,7 +87,7 @@ def _existing(
 ) -> dict[UUID, PurchaseOrder]:
     """Return the purchase orders that exist with the same content.
 
-    Omitted values are not compared, nor is the expected date, which may have changed.
+    Omitted values and the expected date are not compared. The expected date may have changed.
     Raises: `PurchaseOrderAlreadyExists`.
     """
     rows = PurchaseOrder.objects.prefetch_related("lines").in_bulk(drafts)
@@ -97,7 +97,7 @@ def _existing(
         reference = drafts[order_id].reference or row.reference
         has_same_content = ordered == lines[order_id] and reference == row.reference
         if not withdrawn_before_creation and not has_same_content:
-            raise PurchaseOrderAlreadyExists(f"id {order_id}")
+            raise PurchaseOrderAlreadyExists("id", order_id)
     return rows
 
 
@@ -108,7 +108,7 @@ def _insert(orders: Mapping[UUID, PurchaseOrder], lines: Mapping[UUID, PeggedLin
     others = PurchaseOrder.objects.exclude(id__in=orders)
     references = [order.reference for order in orders.values()]
     check_references_unique(references, others, PurchaseOrderAlreadyExists)
-    # By reference, so that concurrent inserts cannot deadlock.
+    # Insert in the order of references, so that concurrent inserts cannot deadlock.
     PurchaseOrder.objects.bulk_create(sorted(orders.values(), key=lambda row: row.reference))
     PurchaseOrderLine.objects.bulk_create(
         PurchaseOrderLine(

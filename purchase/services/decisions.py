@@ -16,7 +16,8 @@ def cancel_purchase_orders(
 ) -> int:
     """Cancel all of these purchase orders or none; return how many changed.
 
-    A purchase order that is already cancelled is not changed. Sales purchases the shortages again.
+    A purchase order that is already cancelled is not changed. If Sales requested it, Sales
+    requests the reservation again and purchases uncovered shortages, up to the purchase limit.
     Locks: the purchase orders, by id.
     Raises: `PurchaseOrderCannotBeCancelled`, `PurchaseOrderNotFound`, `PurchaseOrderIsExternal`,
     `ReasonTooLong`.
@@ -27,8 +28,8 @@ def cancel_purchase_orders(
 def close_short(purchase_order_ids: Collection[UUID], *, actor: str, reason: str = "") -> int:
     """Close all of these purchase orders short, or none; return how many changed.
 
-    A purchase order that is already closed short is not changed. Sales purchases the shortages
-    again.
+    A purchase order that is already closed short is not changed. Sales reacts as to a
+    cancellation.
     Locks: the purchase orders, by id.
     Raises: `PurchaseOrderCannotBeClosedShort`, `PurchaseOrderNotFound`,
     `PurchaseOrderIsExternal`, `ReasonTooLong`.

@@ -1,7 +1,8 @@
 """External purchasing: send purchase orders to another system, and record what it received.
 
-Each external purchase order is stored here too, so that every user sees what is on order. Only
-reports of the external system change it.
+Each external purchase order is also stored locally, so that users see what is on order. Locally,
+users can only reschedule it and reverse its receipts. The external system reports receipts and
+closes the purchase order.
 """
 
 import logging
@@ -86,8 +87,9 @@ class ExternalReceiptDraft:
 def handle_external_messages(batch: Sequence[ReceivedMessage]) -> None:
     """Send commands to the external system; a non-transactional handler.
 
-    A command may be sent twice; the second time has no effect. A purchase order is stored here
-    before it is sent, so that every report finds its purchase order.
+    A command may be sent twice; the second time has no effect. A purchase order is stored locally
+    before it is sent, so that it exists when a receipt is reported. Commands about local purchase
+    orders are applied locally.
     Raises: `RetryLater` if the external system is unavailable; `RejectedByExternalSystem`.
     """
     for received in batch:
@@ -102,9 +104,9 @@ def handle_external_messages(batch: Sequence[ReceivedMessage]) -> None:
                 )
                 # If it cannot be cancelled, it was received or closed: a report will follow.
                 if rejection != CANNOT_BE_CANCELLED:
-                    _apply_here(received)
+                    _apply_locally(received)
             case _:
-                _apply_here(received)
+                _apply_locally(received)
 
 
 def check_external(purchase_order_id: UUID) -> None:
@@ -156,7 +158,7 @@ def _send_purchase_order(command: CreatePurchaseOrder) -> None:
 
 
 @transaction.atomic
-def _apply_here(received: ReceivedMessage) -> None:
+def _apply_locally(received: ReceivedMessage) -> None:
     apply_commands([received])
 
 
@@ -248,7 +250,7 @@ def _store(
 
 
 def _apply_in_sequence(order: PurchaseOrder, sequence_number: int, actor: str) -> None:
-    """Apply the receipt with this number and the buffered ones around it, up to the first gap.
+    """Apply buffered receipts in sequence, up to the first gap, if this number is among them.
 
     If a receipt that was buffered before cannot be applied, it stays buffered and an error is
     logged. Raises: the error of the receipt with this number.

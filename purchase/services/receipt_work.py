@@ -57,7 +57,7 @@ class ReceiptAlreadyExists(ConflictError):
 
 
 class ReceiptWork(Work):
-    """Purchase orders with their lines, and the receipts with these ids, as far as they exist."""
+    """Work that also loads the lines, and the receipts that exist with these ids."""
 
     def __init__(
         self,
@@ -76,7 +76,8 @@ class ReceiptWork(Work):
         self._receipt_lines: dict[UUID, list[ReceiptLine]] = defaultdict(list)
         line_by_id = {line.pk: line for lines in self._lines.values() for line in lines}
         for row in ReceiptLine.objects.filter(receipt__in=self._receipts).order_by("id"):
-            # The line in memory, which may change; a receipt of another order has its own.
+            # Use the loaded line, so that changes of `received` are shared. Lines of other
+            # purchase orders are not loaded.
             row.line = line_by_id.get(row.line_id) or row.line
             self._receipt_lines[row.receipt_id].append(row)
         self._changed_lines: dict[int, PurchaseOrderLine] = {}

@@ -16,7 +16,7 @@ def receive_goods(
 
     If the id of a draft is recorded with the same content, the existing receipt is returned.
     Locks: the purchase orders, by id.
-    Raises: `PurchaseOrderNotFound`, `PurchaseOrderIsExternal`, `NothingOutstanding`,
+    Raises: `PurchaseOrderNotFound`, `PurchaseOrderIsExternal`, `PurchaseOrderCannotBeReceived`,
     `QuantityExceedsOrdered`, `ProductNotOrdered`, `ReceiptAlreadyExists`, `LinesRequired`,
     `QuantityOutOfRange`, `ReasonTooLong`.
     """

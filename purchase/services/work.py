@@ -50,7 +50,8 @@ class PurchaseOrderClosed(ConflictError):
     def __init__(self, order: PurchaseOrder) -> None:
         super().__init__(
             f"Purchase order {order} is closed: its status is {Status(order.status).text}. "
-            "Create a new purchase order for goods that are still needed. No changes were made."
+            "Create a purchase order for goods that are still needed; record goods that arrived "
+            "as a stock adjustment. No changes were made."
         )
 
 
@@ -62,7 +63,7 @@ class PurchaseOrderIsExternal(ConflictError):
     def __init__(self, order: PurchaseOrder) -> None:
         super().__init__(
             f"Purchase order {order} is managed by an external system. "
-            "Receive, cancel or close it there. No changes were made."
+            "Receive, cancel or close it in that system. No changes were made."
         )
 
 

@@ -53,7 +53,7 @@ class RetryReservations(ReasonActionForm[SalesOrder]):
 
 
 class ChangedLineForm(forms.Form):
-    """One line of the changed order. A line without product or quantity is removed."""
+    """One line of the changed order. A line without quantity is removed."""
 
     product = forms.ModelChoiceField(
         Product.objects.all(),

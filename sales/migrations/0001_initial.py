@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('purchase_order_id', models.UUIDField(primary_key=True, serialize=False)),
                 ('request_number', models.PositiveIntegerField(help_text='Number of the reservation request that was rejected.')),
                 ('ordered_at', models.DateTimeField()),
-                ('overdue', models.BooleanField(default=False, help_text='The expected date has passed.')),
+                ('overdue', models.BooleanField(default=False, help_text='Its expected date passed while the sales order awaited goods.')),
                 ('closed_by_message_id', models.BigIntegerField(blank=True, help_text='The message that closed it; empty while it is open.', null=True)),
             ],
         ),

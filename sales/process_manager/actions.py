@@ -148,7 +148,7 @@ def mark_as_needing_attention(
 
 
 def reset_purchase_count(process: Process, message: object, facts: Facts) -> Effect:
-    """purchase count = 0"""
+    """purchase count set to 0"""
     return Effect(replace(process, purchase_count=0))
 
 
@@ -179,13 +179,13 @@ def withdraw_purchase_orders(process: Process, message: object, facts: Facts) ->
 
 
 def deliver(process: Process, message: object, facts: Facts) -> Effect:
-    """SalesOrderDelivered, ShipReservation"""
+    """SalesOrderDelivered; ShipReservation"""
     delivered = SalesOrderDelivered(sales_order_id=process.sales_order_id)
     return Effect(process, (delivered, ShipReservation(reservation_id=process.sales_order_id)))
 
 
 def cancel(process: Process, message: object, facts: Facts) -> Effect:
-    """SalesOrderCancelled, ReleaseReservation"""
+    """SalesOrderCancelled; ReleaseReservation"""
     cancelled = SalesOrderCancelled(sales_order_id=process.sales_order_id)
     return Effect(process, (cancelled, ReleaseReservation(reservation_id=process.sales_order_id)))
 

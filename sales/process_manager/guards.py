@@ -27,7 +27,7 @@ PurchaseOrderEvent = (
 def uncovered_shortages(
     process: Process, rejected: ReservationRejected
 ) -> tuple[ProductQuantity, ...]:
-    """Return the rejected quantities that no open linked purchase order covers, by product."""
+    """Return the part of each shortage that is not on order for the sales order."""
     on_order = process.on_order()
     uncovered = [
         (line.product_id, line.quantity - on_order[line.product_id]) for line in rejected.shortages
@@ -84,15 +84,15 @@ def revision_is_current(process: Process, reply: ReservationAccepted, facts: Fac
     return reply.revision == process.revision
 
 
-def revision_is_older(process: Process, reply: ReservationAccepted, facts: Facts) -> bool:
+def revision_is_stale(process: Process, reply: ReservationAccepted, facts: Facts) -> bool:
     return reply.revision < process.revision
 
 
-def request_is_latest(process: Process, reply: ReservationRejected, facts: Facts) -> bool:
+def request_is_current(process: Process, reply: ReservationRejected, facts: Facts) -> bool:
     return (reply.revision, reply.request_number) == (process.revision, process.request_number)
 
 
-def request_is_older(process: Process, reply: ReservationRejected, facts: Facts) -> bool:
+def request_is_stale(process: Process, reply: ReservationRejected, facts: Facts) -> bool:
     return reply.request_number < process.request_number
 
 
@@ -114,11 +114,11 @@ def purchase_limit_is_reached(process: Process, message: object, facts: Facts) -
     return not purchase_limit_is_not_reached(process, message, facts)
 
 
-def does_not_need_attention_yet(process: Process, message: object, facts: Facts) -> bool:
+def sales_order_does_not_need_attention(process: Process, message: object, facts: Facts) -> bool:
     return not process.needs_attention
 
 
-def already_needs_attention(process: Process, message: object, facts: Facts) -> bool:
+def sales_order_already_needs_attention(process: Process, message: object, facts: Facts) -> bool:
     return process.needs_attention
 
 
@@ -129,7 +129,7 @@ def retry_is_stale(process: Process, retry: RetryReservation, facts: Facts) -> b
     return retry.request_number < process.request_number
 
 
-def retry_is_latest(process: Process, retry: RetryReservation, facts: Facts) -> bool:
+def retry_is_current(process: Process, retry: RetryReservation, facts: Facts) -> bool:
     return not retry_is_stale(process, retry, facts)
 
 

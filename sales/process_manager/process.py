@@ -42,7 +42,7 @@ class WithdrawPolicy(StrEnum):
 
     NEVER = "never"
     ON_CANCEL = "on_cancel"  # when the sales order is cancelled
-    WHEN_UNNEEDED = "when_unneeded"  # also when other goods fulfilled the sales order
+    WHEN_UNNEEDED = "when_unneeded"  # also when the order is fully reserved while they are open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class RetryReservation(Command):
         return self.sales_order_id
 
 
-# -- requests of users and of the overdue check: decided at once, so they are not messages -------
+# -- requests of users and of the overdue check: decided at once, never published ----------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retry:
+class RetryNow:
     """Request the reservation again and count purchases from 0."""
 
     reference: str
@@ -109,7 +109,7 @@ class OpenPurchaseOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """What is stored about the process of one sales order between two messages.
+    """The stored process of one sales order.
 
     `automatic`: deliver the order when it is fully reserved. `revision`: version of the lines.
     `request_number`: number of the latest reservation request, sent or scheduled.
@@ -143,8 +143,9 @@ class Process:
         """Return the quantities on order by product.
 
         An open purchase order counts in full, also after a partial receipt: Sales cannot know how
-        much of the receipt Stock had recorded when it replied. If too much counts, a purchase is
-        delayed until the purchase order closes. If too little counted, it would be made twice.
+        much of the receipt Stock had recorded when it replied. If too much is
+        counted, a purchase is delayed until the purchase order closes. If too little were counted,
+        the same quantity would be purchased twice.
         """
         total: Counter[UUID] = Counter()
         for order in self.open_purchase_orders:
@@ -155,7 +156,7 @@ class Process:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a decision needs besides the process and the message.
+    """The inputs of a decision besides the process and the message.
 
     `new_purchase_order_id`: for the purchase order that the decision may create. `lines`: the
     lines of the sales order. `stock_has_caught_up`: Stock has handled every message that closed a
@@ -178,7 +179,8 @@ class Facts:
 class Decision:
     """The process after a message, and the messages to publish.
 
-    `entered`: the statuses entered, in order; empty if the status did not change.
+    `entered`: the statuses entered, in order; empty if no status was entered. The entered status
+    can be the same as before.
     """
 
     process: Process

@@ -42,11 +42,9 @@ from sales.process_manager.actions import (
 )
 from sales.process_manager.guards import (
     a_shortage_is_uncovered,
-    already_needs_attention,
     another_linked_purchase_order_is_overdue,
     delivery_is_automatic,
     delivery_is_manual,
-    does_not_need_attention_yet,
     every_shortage_is_covered,
     linked_purchase_order_closes,
     linked_purchase_order_is_already_closed,
@@ -57,12 +55,14 @@ from sales.process_manager.guards import (
     purchase_limit_is_reached,
     purchase_orders_are_kept_on_cancel,
     purchase_orders_are_withdrawn_on_cancel,
-    request_is_latest,
-    request_is_older,
-    retry_is_latest,
+    request_is_current,
+    request_is_stale,
+    retry_is_current,
     retry_is_stale,
     revision_is_current,
-    revision_is_older,
+    revision_is_stale,
+    sales_order_already_needs_attention,
+    sales_order_does_not_need_attention,
     sales_order_is_already_overdue,
     sales_order_is_not_overdue,
     stock_has_caught_up,
@@ -81,7 +81,7 @@ from sales.process_manager.process import (
     Facts,
     NothingToRetry,
     Process,
-    Retry,
+    RetryNow,
     RetryReservation,
     SalesOrderCannotBeCancelled,
     SalesOrderCannotBeChanged,
@@ -99,8 +99,8 @@ class Transition:
     """One row of the table.
 
     `statuses` and `messages`: the row applies in each of these statuses, to each of these message
-    types. `guards`: all must hold. `enters`: the statuses entered, in order; empty if the status
-    does not change. `actions`: done in order.
+    types. `guards`: all must hold. `enters`: the statuses entered, in order; empty if no status is
+    entered. The entered status can be the same as before. `actions`: done in order.
     """
 
     statuses: tuple[Status, ...]
@@ -158,35 +158,34 @@ TRANSITION_GROUPS: dict[str, tuple[Transition, ...]] = {
         row(NEW,   SalesOrderCreated, (),    AWAITING_STOCK_RESERVATION, send_first_reservation_request),
     ),
     "Stock replies": (
-        #   status                      message              guards                                                                                                next status               actions
-        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_manual, unneeded_purchase_orders_are_kept),                         DELIVERABLE,              no_message("a user can deliver it")),
-        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_manual, unneeded_purchase_orders_are_withdrawn),                    DELIVERABLE,              withdraw_purchase_orders),
-        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_automatic, unneeded_purchase_orders_are_kept),                      (DELIVERABLE, DELIVERED), deliver),
-        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_automatic, unneeded_purchase_orders_are_withdrawn),                 (DELIVERABLE, DELIVERED), deliver, withdraw_purchase_orders),
-        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_older,),                                                                                 UNCHANGED,                ignore("stale reply")),
-        row(DELIVERABLE_OR_DELIVERED,   ReservationAccepted, (),                                                                                                   UNCHANGED,                ignore("already accepted")),
-        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_latest, a_shortage_is_uncovered, purchase_limit_is_not_reached),                          AWAITING_GOODS_RECEIVED,  purchase_uncovered_shortages),
-        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_latest, every_shortage_is_covered),                                                       AWAITING_GOODS_RECEIVED,  no_message("the shortages are on order")),
-        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_latest, a_shortage_is_uncovered, purchase_limit_is_reached, does_not_need_attention_yet), UNCHANGED,                mark_as_needing_attention),
-        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_latest, a_shortage_is_uncovered, purchase_limit_is_reached, already_needs_attention),     UNCHANGED,                ignore("already needs attention")),
-        row(AWAITING_STOCK_OR_GOODS,    ReservationRejected, (request_is_older,),                                                                                  UNCHANGED,                ignore("stale reply")),
-        row(DELIVERABLE_OR_DELIVERED,   ReservationRejected, (),                                                                                                   UNCHANGED,                ignore("already accepted")),
+        #   status                      message              guards                                                                                                         next status               actions
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_manual, unneeded_purchase_orders_are_kept),                                  DELIVERABLE,              no_message("a user can deliver it")),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_manual, unneeded_purchase_orders_are_withdrawn),                             DELIVERABLE,              withdraw_purchase_orders),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_automatic, unneeded_purchase_orders_are_kept),                               (DELIVERABLE, DELIVERED), deliver),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_current, delivery_is_automatic, unneeded_purchase_orders_are_withdrawn),                          (DELIVERABLE, DELIVERED), deliver, withdraw_purchase_orders),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationAccepted, (revision_is_stale,),                                                                                          UNCHANGED,                ignore("stale reply")),
+        row(DELIVERABLE_OR_DELIVERED,   ReservationAccepted, (),                                                                                                            UNCHANGED,                ignore("already accepted")),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_current, a_shortage_is_uncovered, purchase_limit_is_not_reached),                                  AWAITING_GOODS_RECEIVED,  purchase_uncovered_shortages),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_current, every_shortage_is_covered),                                                               AWAITING_GOODS_RECEIVED,  no_message("the shortages are on order")),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_current, a_shortage_is_uncovered, purchase_limit_is_reached, sales_order_does_not_need_attention), UNCHANGED,                mark_as_needing_attention),
+        row(AWAITING_STOCK_RESERVATION, ReservationRejected, (request_is_current, a_shortage_is_uncovered, purchase_limit_is_reached, sales_order_already_needs_attention), UNCHANGED,                ignore("already needs attention")),
+        row(AWAITING_STOCK_OR_GOODS,    ReservationRejected, (request_is_stale,),                                                                                           UNCHANGED,                ignore("stale reply")),
+        row(DELIVERABLE_OR_DELIVERED,   ReservationRejected, (),                                                                                                            UNCHANGED,                ignore("already accepted")),
     ),
     "A retry is due": (
-        #   status                          message           guards                                  next status actions
-        row(AWAITING_STOCK_RESERVATION,     RetryReservation, (retry_is_latest, stock_has_caught_up), UNCHANGED,  send_reservation_request),
-        row(AWAITING_STOCK_RESERVATION,     RetryReservation, (retry_is_latest, stock_is_lagging),    UNCHANGED,  postpone_retry),
-        row(AWAITING_STOCK_RESERVATION,     RetryReservation, (retry_is_stale,),                      UNCHANGED,  ignore("stale retry")),
-        row(NOT_AWAITING_STOCK_RESERVATION, RetryReservation, (),                                     UNCHANGED,  ignore("stale retry")),
+        #   status                          message           guards                                   next status actions
+        row(AWAITING_STOCK_RESERVATION,     RetryReservation, (retry_is_current, stock_has_caught_up), UNCHANGED,  send_reservation_request),
+        row(AWAITING_STOCK_RESERVATION,     RetryReservation, (retry_is_current, stock_is_lagging),    UNCHANGED,  postpone_retry),
+        row(AWAITING_STOCK_RESERVATION,     RetryReservation, (retry_is_stale,),                       UNCHANGED,  ignore("stale retry")),
+        row(NOT_AWAITING_STOCK_RESERVATION, RetryReservation, (),                                      UNCHANGED,  ignore("stale retry")),
     ),
     "Purchase reports": (
         #   status                      message                   guards                                                                      next status                 actions
-        row(AWAITING_STOCK_OR_GOODS,    GoodsReceived,            (linked_purchase_order_stays_open,),                                        UNCHANGED,                  ignore("Stock allocates the goods")),
+        row(ANY_STATUS,                 GoodsReceived,            (linked_purchase_order_stays_open,),                                        UNCHANGED,                  ignore("Stock allocates the goods")),
         row(AWAITING_STOCK_RESERVATION, RECEIPT_OR_CLOSING,       (linked_purchase_order_closes,),                                            UNCHANGED,                  mark_linked_purchase_order_as_closed, schedule_retry),
         row(AWAITING_GOODS_RECEIVED,    RECEIPT_OR_CLOSING,       (linked_purchase_order_closes,),                                            AWAITING_STOCK_RESERVATION, mark_linked_purchase_order_as_closed, schedule_retry),
-        row(DELIVERABLE_OR_CLOSED,      GoodsReceived,            (linked_purchase_order_stays_open,),                                        UNCHANGED,                  ignore("Stock allocates the goods")),
         row(DELIVERABLE_OR_CLOSED,      RECEIPT_OR_CLOSING,       (linked_purchase_order_closes,),                                            UNCHANGED,                  mark_linked_purchase_order_as_closed),
-        row(ANY_STATUS,                 RECEIPT_OR_CLOSING,       (linked_purchase_order_is_already_closed,),                                 UNCHANGED,                  ignore("Stock allocates the goods")),
+        row(ANY_STATUS,                 RECEIPT_OR_CLOSING,       (linked_purchase_order_is_already_closed,),                                 UNCHANGED,                  ignore("linked purchase order already closed")),
         row(AWAITING_STOCK_OR_GOODS,    PurchaseOrderOverdue,     (linked_purchase_order_is_open, sales_order_is_not_overdue),                UNCHANGED,                  mark_linked_purchase_order_as_overdue, mark_sales_order_as_overdue),
         row(AWAITING_STOCK_OR_GOODS,    PurchaseOrderOverdue,     (linked_purchase_order_is_open, sales_order_is_already_overdue),            UNCHANGED,                  mark_linked_purchase_order_as_overdue),
         row(AWAITING_STOCK_OR_GOODS,    PurchaseOrderRescheduled, (linked_purchase_order_is_open, another_linked_purchase_order_is_overdue),  UNCHANGED,                  mark_linked_purchase_order_as_not_overdue),
@@ -195,18 +194,18 @@ TRANSITION_GROUPS: dict[str, tuple[Transition, ...]] = {
         row(DELIVERABLE_OR_CLOSED,      OVERDUE_OR_RESCHEDULED,   (),                                                                         UNCHANGED,                  ignore("the goods are not awaited")),
     ),
     "A user decides": (
-        #   status                          message  guards                                      next status                 actions
-        row(DELIVERABLE,                    Deliver, (),                                         DELIVERED,                  deliver),
-        row(DELIVERED,                      Deliver, (),                                         UNCHANGED,                  ignore("already delivered")),
-        row(AWAITING_OR_CANCELLED,          Deliver, (),                                         UNCHANGED,                  reject(SalesOrderCannotBeDelivered)),
-        row(OPEN,                           Cancel,  (purchase_orders_are_kept_on_cancel,),      CANCELLED,                  cancel),
-        row(OPEN,                           Cancel,  (purchase_orders_are_withdrawn_on_cancel,), CANCELLED,                  cancel, withdraw_purchase_orders),
-        row(CANCELLED,                      Cancel,  (),                                         UNCHANGED,                  ignore("already cancelled")),
-        row(DELIVERED,                      Cancel,  (),                                         UNCHANGED,                  reject(SalesOrderCannotBeCancelled)),
-        row(OPEN,                           Change,  (),                                         AWAITING_STOCK_RESERVATION, reset_purchase_count, change, retry_now),
-        row(CLOSED,                         Change,  (),                                         UNCHANGED,                  reject(SalesOrderCannotBeChanged)),
-        row(AWAITING_STOCK_RESERVATION,     Retry,   (),                                         AWAITING_STOCK_RESERVATION, reset_purchase_count, retry_now),
-        row(NOT_AWAITING_STOCK_RESERVATION, Retry,   (),                                         UNCHANGED,                  reject(NothingToRetry)),
+        #   status                          message   guards                                      next status                 actions
+        row(DELIVERABLE,                    Deliver,  (),                                         DELIVERED,                  deliver),
+        row(DELIVERED,                      Deliver,  (),                                         UNCHANGED,                  ignore("already delivered")),
+        row(AWAITING_OR_CANCELLED,          Deliver,  (),                                         UNCHANGED,                  reject(SalesOrderCannotBeDelivered)),
+        row(OPEN,                           Cancel,   (purchase_orders_are_kept_on_cancel,),      CANCELLED,                  cancel),
+        row(OPEN,                           Cancel,   (purchase_orders_are_withdrawn_on_cancel,), CANCELLED,                  cancel, withdraw_purchase_orders),
+        row(CANCELLED,                      Cancel,   (),                                         UNCHANGED,                  ignore("already cancelled")),
+        row(DELIVERED,                      Cancel,   (),                                         UNCHANGED,                  reject(SalesOrderCannotBeCancelled)),
+        row(OPEN,                           Change,   (),                                         AWAITING_STOCK_RESERVATION, reset_purchase_count, change, retry_now),
+        row(CLOSED,                         Change,   (),                                         UNCHANGED,                  reject(SalesOrderCannotBeChanged)),
+        row(AWAITING_STOCK_RESERVATION,     RetryNow, (),                                         AWAITING_STOCK_RESERVATION, reset_purchase_count, retry_now),
+        row(NOT_AWAITING_STOCK_RESERVATION, RetryNow, (),                                         UNCHANGED,                  reject(NothingToRetry)),
     ),
     "A status limit is exceeded": (
         #   status message              guards                         next status actions
@@ -249,9 +248,9 @@ def _decision(transition: Transition, process: Process, message: object, facts: 
 
 
 def _enter(statuses: tuple[Status, ...], process: Process) -> Process:
-    """Set the last of these statuses, if any.
+    """Enter the last of these statuses, if any.
 
-    The order no longer needs attention. It stays overdue only while it awaits overdue goods.
+    This clears `needs_attention`, and sets `overdue` only if the order awaits overdue goods.
     """
     if not statuses:
         return process

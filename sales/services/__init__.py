@@ -1,4 +1,4 @@
-"""What users, other systems and messages can do with sales orders, one transaction each."""
+"""The services of Sales. Each runs in one transaction."""
 
 from sales.services.decisions import (
     RevisionConflict,

@@ -10,19 +10,20 @@ from orderflow.core.errors import ConflictError
 from orderflow.core.quantities import ProductQuantity, validate_lines
 from orderflow.core.reasons import validate_reason
 from sales.models import OrderStatus, SalesOrder, SalesOrderLine
-from sales.process_manager import CLOSED_STATUSES, Cancel, Change, Deliver, Retry
+from sales.process_manager import CLOSED_STATUSES, Cancel, Change, Deliver, RetryNow
 from sales.services.work import Lines, Work
 
 
 class RevisionConflict(ConflictError):
-    """The sales order was changed after the revision that the request names."""
+    """The revision that the request names is not the current revision."""
 
     code = "revision_conflict"
 
-    def __init__(self, reference: str, revision: int) -> None:
+    def __init__(self, reference: str, revision: int, current: int) -> None:
         super().__init__(
-            f"Sales order {reference} is at revision {revision}: it was changed in the meantime. "
-            "Read it again, then repeat the change. No changes were made."
+            f"Revision {revision} of sales order {reference} is not current; the current revision "
+            f"is {current}. Read the sales order again, then repeat the change. "
+            "No changes were made."
         )
 
 
@@ -66,7 +67,10 @@ def retry_reservations(sales_order_ids: Collection[UUID], *, actor: str, reason:
     Raises: `NothingToRetry`, `SalesOrderNotFound`, `ReasonTooLong`.
     """
     return _decide(
-        sales_order_ids, lambda order: Retry(reference=order.reference), actor=actor, reason=reason
+        sales_order_ids,
+        lambda order: RetryNow(reference=order.reference),
+        actor=actor,
+        reason=reason,
     )
 
 
@@ -94,7 +98,7 @@ def change_order(
     if not is_closed and set(order.product_quantities()) == set(new_lines):
         return False
     if revision is not None and revision != order_status.revision:
-        raise RevisionConflict(order.reference, order_status.revision)
+        raise RevisionConflict(order.reference, revision, order_status.revision)
     request = Change(reference=order.reference, lines=new_lines)
     work.apply(sales_order_id, request, actor=actor, reason=validate_reason(reason))
     _replace_lines(order, new_lines)

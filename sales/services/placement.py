@@ -44,9 +44,9 @@ class SalesOrderAlreadyExists(ConflictError):
 
     code = "sales_order_already_exists"
 
-    def __init__(self, duplicate: str) -> None:
+    def __init__(self, field: str, value: object) -> None:
         super().__init__(
-            f"Another sales order has the {duplicate}. Choose a different one. "
+            f"Another sales order has the {field} {value}. Choose a different {field}. "
             "No changes were made."
         )
 
@@ -135,18 +135,18 @@ class OrderPlacement:
         existing = self._existing.get(draft.id)
         if existing:
             if not _has_same_content(existing, draft, lines):
-                raise SalesOrderAlreadyExists(f"id {draft.id}")
+                raise SalesOrderAlreadyExists("id", draft.id)
             return existing
         if draft.id not in self.placed:
             self._place(draft, lines)
         elif draft != self._drafts[draft.id]:
-            raise SalesOrderAlreadyExists(f"id {draft.id}")
+            raise SalesOrderAlreadyExists("id", draft.id)
         return self.placed[draft.id]
 
     def _place(self, draft: SalesOrderDraft, lines: Lines) -> None:
         reference = _reference(draft)
         if reference in self._used_references:
-            raise SalesOrderAlreadyExists(f"reference {reference}")
+            raise SalesOrderAlreadyExists("reference", reference)
         self._used_references.add(reference)
         self._drafts[draft.id] = draft
         self.placed[draft.id] = _new_row(draft)

@@ -137,7 +137,7 @@ class Work:
         actor: str = "",
         reason: str = "",
     ) -> None:
-        """Decide what the message means for the order; `save()` writes the decision.
+        """Apply the transition for the message in memory; `save()` writes the result.
 
         Raises: `UnexpectedMessage`, and the errors of the process manager.
         """

@@ -1,4 +1,4 @@
-"""What users and messages can do with stock, one transaction each."""
+"""The services of Stock. Each runs in one transaction."""
 
 from stock.services.adjustments import (
     AdjustmentAlreadyExists,

@@ -72,7 +72,7 @@ class Ledger:
         return self._levels[product_id].available
 
     def receive(self, product_id: UUID, quantity: int, *, receipt_id: UUID) -> None:
-        self._levels[product_id].adjust(quantity)
+        self._levels[product_id].change_on_hand(quantity)
         self._record(
             MovementType.RECEIVED, product_id, on_hand=quantity, source_document_id=receipt_id
         )
@@ -82,7 +82,7 @@ class Ledger:
         level = self._levels[adjustment.product_id]
         if level.available + adjustment.quantity < 0:
             raise InsufficientStock("remove", level, -adjustment.quantity)
-        level.adjust(adjustment.quantity)
+        level.change_on_hand(adjustment.quantity)
         self._record(
             MovementType.ADJUSTED,
             adjustment.product_id,
@@ -95,9 +95,9 @@ class Ledger:
         """Raises: `InsufficientStock`, `ReasonTooLong`."""
         level = self._levels[reversal.product_id]
         if level.available < reversal.quantity:
-            if_shipped = "Shipped goods cannot be reversed; record a stock adjustment instead."
+            if_shipped = "Shipped goods cannot be reversed."
             raise InsufficientStock("reverse", level, reversal.quantity, if_shipped)
-        level.adjust(-reversal.quantity)
+        level.change_on_hand(-reversal.quantity)
         self._record(
             MovementType.REVERSED,
             reversal.product_id,

@@ -12,20 +12,20 @@ from stock.services.work import Work
 
 
 class QuantityExceedsReceived(ConflictError):
-    """The quantity to reverse exceeds the quantity that Stock has recorded for the receipt."""
+    """The quantity exceeds the received quantity that is not reversed yet."""
 
     code = "quantity_exceeds_received"
 
-    def __init__(self, receipt_id: UUID, recorded: int, quantity: int) -> None:
+    def __init__(self, receipt_id: UUID, reversible: int, quantity: int) -> None:
         advice = "Reduce `quantity`."
-        if not recorded:
+        if not reversible:
             advice = (
-                "If the receipt was created less than a minute ago, wait a minute and repeat the "
-                "request. Otherwise check the receipt and the product."
+                "Check the receipt, the product and earlier reversals. If the receipt was created "
+                "less than a minute ago, wait a minute and repeat the request."
             )
         super().__init__(
-            f"Cannot reverse {quantity:,} of receipt {receipt_id}: Stock has recorded "
-            f"{recorded:,} of this product for it. {advice} No changes were made."
+            f"Cannot reverse {quantity:,} of receipt {receipt_id}: of this product, "
+            f"{reversible:,} can be reversed. {advice} No changes were made."
         )
 
 

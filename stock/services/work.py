@@ -35,9 +35,10 @@ def summarize_receipts(receipts: Iterable[GoodsReceived]) -> tuple[Counter[UUID]
 class Work:
     """The stock levels and reservations of one transaction.
 
-    They are locked once, changed in memory, and saved once. `products`: ids of every product that
-    may change. `reservations`: ids of those that messages name. `increases`: by product, the most
-    that can become available. `pegs`: the pegged part of `increases`.
+    They are locked once, changed in memory, and saved once. `products`: ids of
+    the products whose stock levels may change. `reservations`: ids of the reservations that the
+    messages concern. `increases`: the maximum quantity that can become available, by product.
+    `pegs`: the pegged part of `increases`.
 
     Two transactions that add stock of two products can together complete one reservation. So the
     reservations are locked before their lines are read: the second transaction sees that both
@@ -59,10 +60,11 @@ class Work:
         pegged = {
             reservation_id for by_reservation in pegs.values() for reservation_id in by_reservation
         }
-        surplus = self._surplus(increases, pegs, pegged - set(reservations))
+        allocatable = self._allocatable(increases, pegs, pegged - set(reservations))
         affected = pegged | set(reservations)
-        if surplus:
-            affected |= set(ReservationLine.objects.backordered().within_reach(surplus))
+        if allocatable:
+            lines = ReservationLine.objects.backordered()
+            affected |= set(lines.reservation_ids_to_allocate(allocatable))
         self._reservations = {
             row.id: row for row in Reservation.objects.filter(id__in=affected).locked()
         }
@@ -78,7 +80,10 @@ class Work:
         self._outgoing: list[OutgoingMessage] = []
 
     def reserve(self, request: MakeReservation) -> None:
-        """Make or change a reservation and publish the reply. A stale request is ignored."""
+        """Make or change a reservation and publish the reply.
+
+        A request with an older revision, or for a closed reservation, is ignored.
+        """
         reservation = self._reservations.get(request.reservation_id)
         if reservation is None:
             reservation = self._add(request)
@@ -90,7 +95,8 @@ class Work:
                 quantities, available, allow_partial=request.allow_partial
             )
         elif reservation.status in CLOSED_STATUSES or request.revision < reservation.revision:
-            return  # closed: no reply is needed; older revision: a newer request follows
+            # Closed: no reply is needed. Older revision: a newer request was handled before.
+            return
         else:
             if request.revision > reservation.revision:
                 self._change(reservation, request)
@@ -195,17 +201,19 @@ class Work:
         upsert([line for line in changed if line.pk is not None], ["quantity", "reserved"])
         publish(self._outgoing)
 
-    def _surplus(
+    def _allocatable(
         self, increases: Mapping[UUID, int], pegs: Pegs, only_pegged: Collection[UUID]
     ) -> dict[UUID, int]:
-        """Return what can become available of the products that pegs do not use up.
+        """Return the quantity that can become available, by product.
+
+        Products whose pegs use all of it are left out.
 
         `only_pegged`: reservations that are pegged, but not named by a message. Their lines can be
         read before the reservations are locked: the reserved quantity of a product changes only
         under the lock of its stock level, which this transaction holds.
 
         A reservation that this batch releases leaves the backorder queue. `increases` includes at
-        least its whole quantity, so the surplus suffices for the reservations behind it.
+        least its whole quantity, so the quantity suffices for the reservations behind it.
         """
         pegged_shortage: Counter[UUID] = Counter()
         rows = ReservationLine.objects.backordered()

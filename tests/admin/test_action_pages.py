@@ -36,7 +36,10 @@ pytestmark = pytest.mark.local_only
 SALES_ACTIONS = ["cancel", "change_lines", "retry"]
 PURCHASE_ACTIONS = ["cancel", "close_short", "reschedule"]
 
-NOT_IN_LIST = "Some selected rows are not in this list."
+NOT_IN_LIST = (
+    "Some selected rows are not in this list. Reload the list and select the rows again. "
+    "No changes were made."
+)
 
 
 def every_action(

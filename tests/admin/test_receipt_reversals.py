@@ -73,10 +73,10 @@ def test_repeated_reversal_form_is_recorded_once(superuser: Client) -> None:
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        ({"quantity": 6}, "Stock has recorded 5 of this product"),
+        ({"quantity": 6}, "of this product, 5 can be reversed."),
         ({"quantity": 0}, "greater than or equal to 1"),
         ({"quantity": "9" * 40}, "less than or equal to"),
-        ({"receipt": uuid4()}, "Stock has recorded 0 of this product"),
+        ({"receipt": uuid4()}, "of this product, 0 can be reversed."),
         ({"receipt": "no uuid"}, "Enter a valid UUID"),
         ({"receipt": "a\0b"}, "Enter a valid UUID"),
         ({"receipt": ""}, "required"),

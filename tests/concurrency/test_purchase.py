@@ -17,9 +17,9 @@ from purchase.contract import (
     WithdrawPurchaseOrder,
 )
 from purchase.lifecycle import (
-    NothingOutstanding,
     PurchaseOrderCannotBeCancelled,
     PurchaseOrderCannotBeClosedShort,
+    PurchaseOrderCannotBeReceived,
     QuantityExceedsOrdered,
 )
 from purchase.models import (
@@ -186,7 +186,9 @@ def test_rejects_second_receipt_of_everything_outstanding() -> None:
     # test_missing_lock_receives_more_than_ordered.
     order = new_order(quantity=3)
 
-    meeting = meet(receiving(order), rejected(NothingOutstanding, receiving(order)), at=SAVING)
+    meeting = meet(
+        receiving(order), rejected(PurchaseOrderCannotBeReceived, receiving(order)), at=SAVING
+    )
 
     assert meeting.second_waited
     assert (received(), published_count(GoodsReceived)) == (3, 1)
@@ -243,7 +245,9 @@ def test_rejects_receipt_during_cancellation() -> None:
     # test_missing_lock_receives_goods_of_cancelled_order.
     order = new_order()
 
-    meeting = meet(cancelling(order), rejected(NothingOutstanding, receiving(order, 1)), at=SAVING)
+    meeting = meet(
+        cancelling(order), rejected(PurchaseOrderCannotBeReceived, receiving(order, 1)), at=SAVING
+    )
 
     assert meeting.second_waited
     assert outcome() == Outcome("cancelled", cancelled=1)
@@ -279,7 +283,9 @@ def test_rejects_receipt_during_withdrawal() -> None:
     order = new_order()
     withdraw = withdrawing(order)
 
-    meeting = meet(withdraw, rejected(NothingOutstanding, receiving(order, 1)), at=SAVING)
+    meeting = meet(
+        withdraw, rejected(PurchaseOrderCannotBeReceived, receiving(order, 1)), at=SAVING
+    )
 
     assert meeting.second_waited
     assert outcome() == Outcome("cancelled", cancelled=1)
@@ -311,7 +317,9 @@ def test_rejects_receipt_during_close_short() -> None:
     # test_missing_lock_reopens_order_closed_short.
     order = new_order()
 
-    meeting = meet(closing_short(order), rejected(NothingOutstanding, receiving(order)), at=SAVING)
+    meeting = meet(
+        closing_short(order), rejected(PurchaseOrderCannotBeReceived, receiving(order)), at=SAVING
+    )
 
     assert meeting.second_waited
     assert outcome() == Outcome("closed_short", closed_short=1)

@@ -51,7 +51,7 @@ def test_demo_shows_every_scenario_and_stops_all_processes(tmp_path: Path) -> No
     assert "BENCH   10 on hand, 0 reserved" in output
     assert "closed short, by demo: sold out" in output
     assert "→ cancelled, by demo: ordered from another shop" in output
-    assert output.rstrip().endswith("invariants checked, 0 failed.")
+    assert output.rstrip().endswith("invariants checked, 0 violated.")
     assert _processes_of(tmp_path) == []
 
 

@@ -39,7 +39,7 @@ from sales.process_manager import (
     Deliver,
     Facts,
     Process,
-    Retry,
+    RetryNow,
     RetryReservation,
     Status,
     WithdrawPolicy,
@@ -548,7 +548,7 @@ def _steps_of_users(state: State) -> Iterator[Step]:
         if process.status == Status.DELIVERABLE:
             yield Step(f"deliver order {index}", _decide(index, Deliver(reference="")))
         if process.status == Status.AWAITING_STOCK_RESERVATION and process.needs_attention:
-            yield Step(f"retry order {index}", _decide(index, Retry(reference="")))
+            yield Step(f"retry order {index}", _decide(index, RetryNow(reference="")))
         if process.status not in CLOSED_STATUSES:
             if state.allowances.orders_cancelled:
                 cancel = _decide(index, Cancel(reference=""))

@@ -88,6 +88,6 @@ def test_poison_message_becomes_dead_letter_and_blocks_its_key(
     drain(CONSUMER)
     dead_letter = QueuedMessage.objects.get(status=QueuedMessageStatus.DEAD_LETTER)
     assert dead_letter.last_error == (
-        "Poison message: the worker process ended in each of 8 attempts."
+        "Poison message: the worker process ended during attempt 8 of 8."
     )
     assert effects() == []

@@ -194,7 +194,7 @@ def cancel_received_purchase_order(orders: Orders) -> None:
     PurchaseOrder.objects.update(status="cancelled")
 
 
-@violates("only delivered orders are shipped")
+@violates("only reservations of delivered sales orders are shipped")
 def ship_undelivered_order(orders: Orders) -> None:
     Reservation.objects.filter(id=orders["deliverable"]).update(status="shipped")
 
@@ -209,12 +209,14 @@ def undo_release(orders: Orders) -> None:
     Reservation.objects.filter(id=orders["cancelled"]).update(status="accepted")
 
 
-@violates("only cancelled orders are released")
+@violates("only reservations of cancelled sales orders are released")
 def release_order_awaiting_goods(orders: Orders) -> None:
     Reservation.objects.filter(id=orders["awaiting goods"]).update(status="released")
 
 
-@violates("Sales knows, or will learn, which reservations are accepted")
+@violates(
+    "orders with accepted reservations are deliverable or delivered, or a message is pending"
+)
 def accept_without_message(orders: Orders) -> None:
     Reservation.objects.filter(id=orders["awaiting goods"]).update(status="accepted")
 
@@ -252,20 +254,20 @@ def discard_goods_received(orders: Orders) -> None:
     QueuedMessage.objects.filter(consumer="stock").update(status=QueuedMessageStatus.DISCARDED)
 
 
-@violates("Sales knows, or will learn, which purchase orders are closed")
+@violates("closed purchase orders are recorded as closed in Sales, or a message is pending")
 def delete_closing_message(orders: Orders) -> None:
     receive(PurchaseOrder.objects.earliest("id"))
     QueuedMessage.objects.all().delete()
 
 
-@violates("no purchase exceeds the reported shortage, and none is repeated")
+@violates("no purchase order exceeds the reported shortage, and none is repeated")
 def purchase_twice_for_one_reply(orders: Orders) -> None:
     purchase = StoredMessage.objects.filter(type="purchase.CreatePurchaseOrder").earliest("id")
     purchase.pk = None
     purchase.save()
 
 
-@violates("no purchase exceeds the reported shortage, and none is repeated")
+@violates("no purchase order exceeds the reported shortage, and none is repeated")
 def purchase_covered_shortage(orders: Orders) -> None:
     """Copy a reply with its shortages, and the purchase that it caused."""
     rows = StoredMessage.objects.select_related("caused_by")
@@ -279,7 +281,7 @@ def purchase_covered_shortage(orders: Orders) -> None:
     purchase.save()
 
 
-@violates("no purchase exceeds the reported shortage, and none is repeated")
+@violates("no purchase order exceeds the reported shortage, and none is repeated")
 def purchase_covered_shortage_and_receive_first_order(orders: Orders) -> None:
     """Receive what covered the shortage at the time of the second purchase."""
     purchase_covered_shortage(orders)
@@ -293,7 +295,7 @@ def increase_ordered_quantity(orders: Orders) -> None:
     PurchaseOrderLine.objects.update(quantity=4)
 
 
-@violates("every shortage of an order awaiting goods is on order")
+@violates("every shortage of a sales order awaiting goods received is on order")
 def reduce_linked_quantity(orders: Orders) -> None:
     LinkedPurchaseOrderLine.objects.update(quantity=2)
 
@@ -329,7 +331,7 @@ def test_audit_command_shows_violations_and_exits_with_1(
     orders: Orders, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command("audit")
-    assert f"{len(audit())} invariants checked, 0 failed." in capsys.readouterr().out
+    assert f"{len(audit())} invariants checked, 0 violated." in capsys.readouterr().out
     increase_reserved(orders)
     with pytest.raises(SystemExit) as exit_:
         call_command("audit")

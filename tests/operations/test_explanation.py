@@ -217,7 +217,8 @@ def test_dead_letter_is_named() -> None:
     assert (failed.type, failed.consumer) == ("stock.MakeReservation", "stock")
     assert failed.status == QueuedMessageStatus.DEAD_LETTER
     assert (
-        f"dead letter {failed.id} (stock.MakeReservation to stock) must be replayed or discarded: "
+        f"dead letter {failed.message_id} (stock.MakeReservation to stock) must be replayed or "
+        "discarded: "
     ) in explanation().summary
 
 
@@ -230,7 +231,8 @@ def test_failed_message_about_purchase_order_is_named(attempts: int, text: str) 
     [failed] = explanation().failed_messages
     assert failed.type == "purchase.GoodsReceived"
     assert (
-        f"message {failed.id} (purchase.GoodsReceived to stock) failed {text}, next attempt at "
+        f"message {failed.message_id} (purchase.GoodsReceived to stock) failed {text}, next "
+        "attempt at "
     ) in explanation().summary
 
 

@@ -121,7 +121,7 @@ def test_dead_letter_blocks_order_also_after_it_is_discarded() -> None:
     StoredMessage.objects.filter(type="stock.MakeReservation").update(payload={})
     drain_all()
     dead_letter = QueuedMessage.objects.dead_letters().get()
-    label = f"{dead_letter.pk} (stock.MakeReservation to stock)"
+    label = f"{dead_letter.message_id} (stock.MakeReservation to stock)"
     assert (
         timeline()
         .reasons[0]

@@ -7,10 +7,10 @@ import pytest
 
 from orderflow.core.errors import ConflictError
 from purchase.lifecycle import (
-    NothingOutstanding,
     OrderedLine,
     ProductNotOrdered,
     PurchaseOrderAction,
+    PurchaseOrderCannotBeReceived,
     QuantityExceedsOrdered,
     Status,
     decide,
@@ -142,7 +142,7 @@ def test_rejects_receipt_of_received_order(
     quantities: Mapping[UUID, int] | None, tolerance: int
 ) -> None:
     received = [line(CHAIR, 10, received=10)]
-    with pytest.raises(NothingOutstanding):
+    with pytest.raises(PurchaseOrderCannotBeReceived):
         distribute(received, quantities, status=RECEIVED, tolerance=tolerance)
 
 

@@ -23,10 +23,10 @@ from purchase.contract import (
     WithdrawPurchaseOrder,
 )
 from purchase.lifecycle import (
-    NothingOutstanding,
     ProductNotOrdered,
     PurchaseOrderCannotBeCancelled,
     PurchaseOrderCannotBeClosedShort,
+    PurchaseOrderCannotBeReceived,
     QuantityExceedsOrdered,
 )
 from purchase.models import PurchaseOrder, PurchaseOrderLine, Receipt
@@ -189,9 +189,9 @@ def test_rejects_quantity_above_ordered_and_records_no_receipt() -> None:
 @pytest.mark.parametrize("closed", ["received", "cancelled"])
 def test_rejects_receipt_of_closed_purchase_order(closed: str) -> None:
     order = order_with_status(closed)
-    with pytest.raises(NothingOutstanding, match=f"its status is {closed}"):
+    with pytest.raises(PurchaseOrderCannotBeReceived, match=f"its status is {closed}"):
         receive(order, chair=1)
-    with pytest.raises(NothingOutstanding, match=f"its status is {closed}"):
+    with pytest.raises(PurchaseOrderCannotBeReceived, match=f"its status is {closed}"):
         receive(order)
 
 
@@ -303,7 +303,7 @@ def test_repeated_close_short_keeps_first_actor_and_reason(before: str) -> None:
         "Ada",
         "discontinued",
     )
-    with pytest.raises(NothingOutstanding, match="its status is closed short"):
+    with pytest.raises(PurchaseOrderCannotBeReceived, match="its status is closed short"):
         receive(order)
 
 
@@ -376,7 +376,7 @@ def test_order_created_and_withdrawn_in_any_sequence_is_cancelled(
     assert status(order) == "cancelled"
     assert len(published_messages(PurchaseOrderCancelled)) == 1
     assert PurchaseOrder.objects.get(id=other_id).status == "open"
-    with pytest.raises(NothingOutstanding):
+    with pytest.raises(PurchaseOrderCannotBeReceived):
         receive(order)
     assert not QueuedMessage.objects.filter(consumer="purchase").exists()
 

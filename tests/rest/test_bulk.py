@@ -41,8 +41,7 @@ def test_bulk_orders_are_placed_or_rejected_individually(api: Api) -> None:
         {"reference": "S-2", "lines": [LINE]},
     )
     assert [
-        each["accepted"] or (each["problem"]["status"], each["problem"]["code"])
-        for each in results
+        each["placed"] or (each["problem"]["status"], each["problem"]["code"]) for each in results
     ] == [
         True,
         (409, "sales_order_already_exists"),
@@ -58,14 +57,14 @@ def test_bulk_orders_are_placed_or_rejected_individually(api: Api) -> None:
         (422, "quantity_out_of_range"),
         True,
     ]
-    assert [each["sales_order"]["reference"] for each in results if each["accepted"]][:2] == [
+    assert [each["sales_order"]["reference"] for each in results if each["placed"]][:2] == [
         "S-1",
         "S-0",
     ]
     assert results[6]["sales_order"] == results[7]["sales_order"]
     assert results[2]["problem"]["errors"][0]["pointer"] == "#/orders/2/lines/1/quantity"
     assert results[10]["problem"]["errors"][0]["pointer"] == "#/orders/10"
-    assert all((each["sales_order"] is None) != each["accepted"] for each in results)
+    assert all((each["sales_order"] is None) != each["placed"] for each in results)
     assert set(SalesOrder.objects.values_list("reference", flat=True)) == {
         "S-0",
         "S-1",
@@ -96,7 +95,7 @@ def test_lone_surrogate_in_one_order_does_not_affect_others(api: Api) -> None:
         {"delivery_mode": "\ud800", "lines": [LINE]},
         {"\ud800": 1, "lines": [LINE]},
     )
-    assert [each["accepted"] for each in results] == [True, False, False]
+    assert [each["placed"] for each in results] == [True, False, False]
 
 
 def test_bulk_rejects_0_and_more_than_1000_orders(api: Api) -> None:

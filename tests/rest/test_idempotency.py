@@ -82,11 +82,11 @@ def test_keys_of_different_users_are_independent(api: Api, server: str) -> None:
 
 def test_rejection_is_stored_under_the_key(api: Api) -> None:
     order = api.post("sales/orders/", {**ORDER, "delivery_mode": "manual"})
-    refused = api.post(f"sales/orders/{order['id']}/deliver/", {}, key="k-1", expect=409)
+    rejected = api.post(f"sales/orders/{order['id']}/deliver/", {}, key="k-1", expect=409)
     api.post("stock/adjustments/", {"sku": "CHAIR", "quantity": 5, "reason": "found"})
     drain_all()
     assert api.get(f"sales/orders/{order['id']}/")["status"] == "deliverable"
-    assert api.post(f"sales/orders/{order['id']}/deliver/", {}, key="k-1", expect=409) == refused
+    assert api.post(f"sales/orders/{order['id']}/deliver/", {}, key="k-1", expect=409) == rejected
     assert (
         api.post(f"sales/orders/{order['id']}/deliver/", {}, key="k-2", expect=200)["status"]
         == "delivered"

@@ -238,7 +238,7 @@ def test_change_and_release_in_one_batch_allocate_to_backorders() -> None:
     assert (status(released), level("desk")) == ("released", (4, 4))
 
 
-def test_within_reach_returns_only_backorders_with_a_share() -> None:
+def test_only_backorders_that_get_stock_are_allocated() -> None:
     urgent, older, newer, newest, of_desks = (uuid4() for _ in range(5))
     handle(
         request(newest, days_later=3, chair=2),
@@ -249,11 +249,20 @@ def test_within_reach_returns_only_backorders_with_a_share() -> None:
     )
     backordered = ReservationLine.objects.backordered()
     chair, desk = product("chair"), product("desk")
-    assert set(backordered.within_reach({chair: 1})) == {urgent}
-    assert set(backordered.within_reach({chair: 2})) == {urgent}
-    assert set(backordered.within_reach({chair: 3, desk: 1})) == {urgent, older, of_desks}
-    assert set(backordered.within_reach({chair: 5})) == {urgent, older, newer}
-    assert set(backordered.within_reach({chair: 10**12})) == {urgent, older, newer, newest}
+    assert set(backordered.reservation_ids_to_allocate({chair: 1})) == {urgent}
+    assert set(backordered.reservation_ids_to_allocate({chair: 2})) == {urgent}
+    assert set(backordered.reservation_ids_to_allocate({chair: 3, desk: 1})) == {
+        urgent,
+        older,
+        of_desks,
+    }
+    assert set(backordered.reservation_ids_to_allocate({chair: 5})) == {urgent, older, newer}
+    assert set(backordered.reservation_ids_to_allocate({chair: 10**12})) == {
+        urgent,
+        older,
+        newer,
+        newest,
+    }
 
 
 @each_batch_size

@@ -150,17 +150,21 @@ def test_rejects_other_reversal_with_existing_id(sku: str, values: dict[str, Any
 def test_rejects_reversing_more_than_received() -> None:
     add_stock(chair=9)
     receipt_id = recorded_receipt(purchase_order(chair=5))
-    with pytest.raises(QuantityExceedsReceived, match=r"reverse 6 .* has recorded 5 of this"):
+    with pytest.raises(
+        QuantityExceedsReceived, match=r"reverse 6 of receipt .*: of this product, 5 can be"
+    ):
         reverse(receipt_id, quantity=6)
     reverse(receipt_id, quantity=4)
-    with pytest.raises(QuantityExceedsReceived, match=r"reverse 2 .* has recorded 1 of this"):
+    with pytest.raises(
+        QuantityExceedsReceived, match=r"reverse 2 of receipt .*: of this product, 1 can be"
+    ):
         reverse(receipt_id, quantity=2)
     assert level("chair") == (10, 0)
 
 
 def test_rejects_reversing_product_missing_from_receipt() -> None:
     add_stock(lamp=9)
-    with pytest.raises(QuantityExceedsReceived, match="has recorded 0 of this product"):
+    with pytest.raises(QuantityExceedsReceived, match="of this product, 0 can be reversed"):
         reverse(recorded_receipt(purchase_order(chair=5)), "lamp", quantity=1)
 
 

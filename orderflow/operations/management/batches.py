@@ -1,4 +1,4 @@
-"""Process long lists in batches and show the progress. Knows nothing of the items."""
+"""Process long lists in batches and show the progress."""
 
 from collections.abc import Iterator, Sequence
 from time import monotonic, sleep

@@ -65,7 +65,8 @@ def add_file_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--skip-invalid-rows",
         action="store_true",
-        help="import the valid rows; without this option, one invalid row prevents the import",
+        help="skip invalid rows, and each order that has one; without this option, one invalid "
+        "row prevents the import",
     )
 
 

@@ -1,4 +1,4 @@
-"""Read the rows of a CSV file and collect the invalid ones. Knows no order and no product."""
+"""Read the rows of a CSV file and collect the invalid ones."""
 
 import csv
 import heapq
@@ -227,8 +227,8 @@ def _records(reader: "Reader") -> Iterator[tuple[int, list[str], str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            text = f"The row is not valid CSV up to line {reader.line_num} ({error})."
-            yield line, [], f"{text} Check its quotes."
+            text = f"The row, which ends on line {reader.line_num}, is not valid CSV: {error}."
+            yield line, [], f"{text} Check its quotation marks."
 
 
 def _value(fields: Sequence[str], index: int | None) -> str:

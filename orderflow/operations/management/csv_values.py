@@ -1,4 +1,4 @@
-"""Parse and validate the values of a CSV file. Knows no column."""
+"""Parse and validate the values of a CSV file."""
 
 import re
 from collections.abc import Callable

@@ -19,7 +19,7 @@ def quoted(*values: str) -> str:
 
 
 def cause_of(error: DomainError) -> str:
-    """Return the text of an error of one batch, without a statement about earlier batches."""
+    """Return the text without "No changes were made.", which is false after earlier batches."""
     return str(error).removesuffix("No changes were made.").rstrip()
 
 

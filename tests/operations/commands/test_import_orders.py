@@ -242,7 +242,7 @@ def test_rejects_concurrently_used_reference_and_shows_progress(
     error = run_error("import_orders", orders)
 
     assert error == (
-        "Another sales order has the reference A-2. Choose a different one. "
+        "Another sales order has the reference A-2. Choose a different reference. "
         "1 of 2 sales orders were placed. "
         "Import the file again; existing sales orders are not placed again."
     )
@@ -303,7 +303,7 @@ def test_rejects_concurrently_used_reference_and_shows_progress(
             "`reference` is empty. A value is required. The line cannot be assigned to a sales "
             "order. With --skip-invalid-rows, a sales order may be placed without this line.\n",
         ),
-        ('A-3,"Jane" Miller,,,,chair,1', "The row is not valid CSV up to line 3 ("),
+        ('A-3,"Jane" Miller,,,,chair,1', "The row, which ends on line 3, is not valid CSV: "),
     ],
 )
 def test_rejects_file_with_an_invalid_row(orders: Path, row: str, reason: str) -> None:

@@ -235,8 +235,8 @@ def test_interrupted_import_is_completed_by_a_second(
             "chair,Another chair,1",
             'The SKU "chair" is already on line 2. Remove one of the rows.\n',
         ),
-        ('sofa,"A sofa" green,1', "The row is not valid CSV up to line 5 ("),
-        ('sofa,"A sofa,1\n,,\n', "The row is not valid CSV up to line 6 ("),
+        ('sofa,"A sofa" green,1', "The row, which ends on line 5, is not valid CSV: "),
+        ('sofa,"A sofa,1\n,,\n', "The row, which ends on line 6, is not valid CSV: "),
     ],
 )
 def test_rejects_file_with_an_invalid_row(products: Path, row: str, reason: str) -> None:
@@ -331,7 +331,7 @@ def test_at_most_50_invalid_rows_are_listed(products: Path) -> None:
             "sku,name,sku\n1,A chair,2\n",
             'has several columns "sku". Rename the columns that must not be imported.',
         ),
-        ('"sku"s,name\n1,A chair\n', "line 1: The row is not valid CSV"),
+        ('"sku"s,name\n1,A chair\n', "line 1: The row, which ends on line 1, is not valid CSV"),
     ],
 )
 def test_rejects_file_without_valid_header(products: Path, content: str, reason: str) -> None:

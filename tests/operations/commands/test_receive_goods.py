@@ -102,8 +102,8 @@ def test_rejects_closed_order_and_receives_no_other() -> None:
     error = run_error("receive_goods", "PO-1", "PO-2")
 
     assert error == (
-        "Purchase order PO-2 cannot be received: its status is received. Nothing is outstanding. "
-        "Record additional goods as a stock adjustment. No changes were made."
+        "Purchase order PO-2 cannot be received: its status is received. No further goods "
+        "are expected. Record these goods as a stock adjustment. No changes were made."
     )
     assert received() == {"PO-2": {"desk": 1}}
 
@@ -152,16 +152,16 @@ def test_receipt_id_is_recorded_once() -> None:
         (["PO-1", "--lines", "sofa=1"], "No product has the SKU sofa."),
         (
             ["PO-1", "--lines", "chair"],
-            'chair is not SKU=QUANTITY, such as CHAIR=2: the quantity is "chair".',
+            '--lines: "chair" is not SKU=QUANTITY: the quantity is "chair".',
         ),
         (
             ["PO-1", "--lines", "chair=two"],
-            'chair=two is not SKU=QUANTITY, such as CHAIR=2: the quantity is "two".',
+            '--lines: "chair=two" is not SKU=QUANTITY: the quantity is "two".',
         ),
         (
             ["PO-1", "--lines", "chair=0"],
             'the quantity is "0". It must be a whole number from 1 to 1,000,000,000. '
-            "No changes were made.",
+            "Write each line as in CHAIR=2. No changes were made.",
         ),
         (["PO-1", "--receipt-id", "17"], "invalid UUID value: '17'"),
         (
@@ -244,7 +244,7 @@ def test_all_open_ignores_order_received_before_its_batch(
 @pytest.mark.postgresql_only
 @pytest.mark.django_db(transaction=True)
 def test_all_open_waits_for_a_concurrent_receipt() -> None:
-    # Fails with NothingOutstanding without `locked()` in `receive_outstanding`.
+    # Fails with PurchaseOrderCannotBeReceived without `locked()` in `receive_outstanding`.
     order = create_order("PO-1", chair=3)
     concurrent_receipt = partial(receive_goods, [ReceiptDraft(purchase_order_id=order.id)])
 

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         for check in checks:
             self._show(check, show_all=options["all"])
         failed = sum(bool(check.violations) for check in checks)
-        self.stdout.write(f"{len(checks)} invariants checked, {failed} failed.")
+        self.stdout.write(f"{len(checks)} invariants checked, {failed} violated.")
         if failed:
             raise SystemExit(1)
 

@@ -103,7 +103,7 @@ class Command(BaseCommand):
         self._place("D-1002", "Grace", DESK=4)
         printed = self._follow("D-1002", until=_awaits_goods)
         self._receive("D-1002", DESK=2)
-        printed = self._follow("D-1002", printed, until=_contains("reserved 3"))
+        printed = self._follow("D-1002", printed, until=_has_entries("reserved 3"))
         self._receive("D-1002")
         self._follow("D-1002", printed, until=_is_complete)
 
@@ -143,7 +143,9 @@ class Command(BaseCommand):
         printed = self._follow("D-1005", until=_awaits_goods)
         first = self._receive("D-1005", LAMP=1)
         close_short([first], actor=ACTOR, reason="sold out")
-        printed = self._follow("D-1005", printed, until=_contains("CreatePurchaseOrder", count=2))
+        printed = self._follow(
+            "D-1005", printed, until=_has_entries("CreatePurchaseOrder", count=2)
+        )
         self._receive("D-1005")
         self._follow("D-1005", printed, until=_is_complete)
 
@@ -161,7 +163,7 @@ class Command(BaseCommand):
         cancel_orders(
             [explanation.sales_order_id], actor=ACTOR, reason="ordered from another shop"
         )
-        self._follow("D-1006", printed, until=_contains("PurchaseOrderCancelled"))
+        self._follow("D-1006", printed, until=_has_entries("PurchaseOrderCancelled"))
 
     # -- steps -----------------------------------------------------------------------------------
 
@@ -244,8 +246,8 @@ def _awaits_goods(timeline: Timeline) -> bool:
     return any("awaiting goods received" in entry.text for entry in timeline.entries)
 
 
-def _contains(text: str, *, count: int = 1) -> Callable[[Timeline], bool]:
-    """Return whether `count` entries start with the text."""
+def _has_entries(text: str, *, count: int = 1) -> Callable[[Timeline], bool]:
+    """Return a condition: exactly `count` entries start with the text."""
     return lambda timeline: sum(entry.text.startswith(text) for entry in timeline.entries) == count
 
 

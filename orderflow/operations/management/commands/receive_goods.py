@@ -22,7 +22,8 @@ _quantity = whole_number(1, MAX_QUANTITY)
 class Command(BaseCommand):
     help = """Records receipts of purchase orders. It receives everything outstanding of the given
     purchase orders, in one transaction; with --lines, given quantities of one purchase order;
-    with --all-open, everything outstanding of all open purchase orders, in batches."""
+    with --all-open, everything outstanding of all open purchase orders that are not external, in
+    batches."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -32,7 +33,9 @@ class Command(BaseCommand):
             help="reference or id of a purchase order to receive",
         )
         parser.add_argument(
-            "--all-open", action="store_true", help="receive all open purchase orders"
+            "--all-open",
+            action="store_true",
+            help="receive all open purchase orders that are not external",
         )
         parser.add_argument(
             "--lines",
@@ -76,7 +79,7 @@ class Command(BaseCommand):
             goods = ", ".join(
                 f"{quantity:,} × {sku}" for sku, quantity in receipt.quantities.items()
             )
-            outstanding = "; more is outstanding" if receipt.outstanding else ""
+            outstanding = "" if receipt.fully_received else "; more is outstanding"
             self.stdout.write(f"{receipt.purchase_order_reference}: {goods}{outstanding}")
         return len(receipts), sum(sum(receipt.quantities.values()) for receipt in receipts)
 
@@ -103,7 +106,7 @@ def _receive_named(
 
 def _purchase_order_ids(names: Sequence[str]) -> list[UUID]:
     """Return each id once. Raises: `CommandError`, if a purchase order does not exist."""
-    ids = purchase.queries.ids_by_name(names)
+    ids = purchase.queries.ids_by_reference_or_id(names)
     unknown = [name for name in names if name not in ids]
     if unknown:
         raise CommandError(
@@ -125,6 +128,6 @@ def _sku_and_quantity(line: str) -> tuple[str, int]:
         return sku, _quantity(quantity)
     except InvalidValue as error:
         raise CommandError(
-            f"{line} is not SKU=QUANTITY, such as CHAIR=2: the quantity {error} "
-            "No changes were made."
+            f"--lines: {quoted(line)} is not SKU=QUANTITY: the quantity {error} "
+            "Write each line as in CHAIR=2. No changes were made."
         ) from error

@@ -31,11 +31,16 @@ class Command(BaseCommand):
         address = f"{host}:{port}"
         try:
             with running(web(address=address), worker(), beat()) as processes:
-                _wait_until_reachable(host, port)
-                self.stdout.write(
-                    f"Orderflow is running at http://{address}/admin/. {login} "
-                    "Press Ctrl-C to stop it."
-                )
+                if _is_reachable(host, port, processes):
+                    self.stdout.write(
+                        f"Orderflow is running at http://{address}/admin/. {login} "
+                        "Press Ctrl-C to stop it."
+                    )
+                else:
+                    self.stderr.write(
+                        f"The web process does not accept connections after {WEB_TIMEOUT:g} s. "
+                        "Its messages are shown above."
+                    )
                 exited = _wait_for_exit(processes)
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
@@ -60,14 +65,18 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _wait_until_reachable(host: str, port: int) -> None:
-    """Return after the timeout, too: a web process that does not start prints why."""
+def _is_reachable(host: str, port: int, processes: list[subprocess.Popen[bytes]]) -> bool:
+    """Wait until the web process accepts connections; return False after the timeout.
+
+    Return True at once if a process exits, so that the caller reports it.
+    """
     deadline = time.monotonic() + WEB_TIMEOUT
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex((host, port)) == 0:
-                return
+                return True
         time.sleep(0.1)
+    return False
 
 
 def _wait_for_exit(processes: list[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
