@@ -31,8 +31,6 @@ from tests.admin.conftest import (
 )
 from tests.conftest import product
 
-pytestmark = pytest.mark.local_only
-
 SALES_ACTIONS = ["cancel", "change_lines", "retry"]
 PURCHASE_ACTIONS = ["cancel", "close_short", "reschedule"]
 

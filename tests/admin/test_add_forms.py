@@ -28,8 +28,6 @@ from tests.admin.conftest import (
 )
 from tests.conftest import drain_all, product
 
-pytestmark = pytest.mark.local_only
-
 
 def test_added_sales_order_is_delivered(superuser: Client) -> None:
     add_stock(chair=5)

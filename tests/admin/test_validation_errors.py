@@ -26,8 +26,6 @@ from tests.admin.conftest import (
 )
 from tests.conftest import drain_all, product
 
-pytestmark = pytest.mark.local_only
-
 both_orders = pytest.mark.parametrize("model", [SalesOrder, PurchaseOrder])
 
 

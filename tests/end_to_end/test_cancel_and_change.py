@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -49,7 +48,6 @@ from tests.end_to_end.helpers import (
     reserved_quantity,
 )
 
-pytestmark = pytest.mark.postgresql_only
 SHORT_INTERVALS = {"ORDERFLOW_RETRY_COUNTDOWN": "0.1", "ORDERFLOW_OVERDUE_CHECK_INTERVAL": "1"}
 
 

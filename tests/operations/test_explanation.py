@@ -18,7 +18,7 @@ from stock.services import Adjustment, adjust_stock
 from tests.conftest import drain_all, lines, product
 from tests.purchase.helpers import purchase_order, receive
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 EXPECTED_AT = datetime(2031, 5, 17, tzinfo=UTC)
 PAST = datetime(2020, 1, 1, tzinfo=UTC)

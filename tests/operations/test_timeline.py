@@ -14,7 +14,7 @@ from stock.services import Adjustment, adjust_stock
 from tests.conftest import drain_all, lines, product
 from tests.purchase.helpers import receive
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def timeline() -> Timeline:

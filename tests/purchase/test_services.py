@@ -55,7 +55,7 @@ from tests.purchase.helpers import (
     unpegged,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def received(order: PurchaseOrder) -> dict[str, int]:

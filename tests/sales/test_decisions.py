@@ -49,7 +49,7 @@ from tests.sales.helpers import (
 )
 from tests.stock.helpers import add_stock, reserved_quantities
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 # -- deliver -------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from tests.sales.helpers import (
 )
 from tests.stock.helpers import add_stock
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def test_available_order_is_delivered_automatically() -> None:

@@ -28,7 +28,7 @@ from tests.sales.helpers import (
 )
 from tests.stock.helpers import add_stock
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def set_days_in_status(order: SalesOrder, days: int) -> None:

@@ -9,7 +9,7 @@ from tests.conftest import drain_all, lines, product
 from tests.purchase.helpers import published_messages
 from tests.sales.helpers import change
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def draft(reference: str = "") -> SalesOrderDraft:

@@ -12,7 +12,7 @@ from stock.services import (
 from tests.conftest import product
 from tests.stock.helpers import add_stock, adjustment, handle, level, replies, request
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def test_positive_adjustment_allocates_to_backorders() -> None:

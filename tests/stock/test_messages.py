@@ -24,7 +24,7 @@ from tests.stock.helpers import (
     status,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 each_batch_size = pytest.mark.parametrize(
     "batch_size", [None, 1], ids=["one batch", "one message at a time"]

@@ -22,7 +22,7 @@ from tests.conftest import drain_all, lines, product
 from tests.purchase.helpers import published_messages, purchase_order, receive
 from tests.stock.helpers import add_stock, handle, level, request, ship
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def recorded_receipt(order: PurchaseOrder) -> UUID:
