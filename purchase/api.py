@@ -45,7 +45,7 @@ from purchase.services import (
 )
 from purchase.services.external import ExternalReceiptDraft, check_external, receive_external
 
-STATUS_CHOICES = [(status.value, status.value) for status in Status]
+STATUS_CHOICES = [(status.value, status.label) for status in Status]
 
 # -- request bodies ------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from orderflow.api.reserved_quantities import reserved_for
 from orderflow.catalog.services import UnknownSku, product_ids, product_quantities
 from orderflow.core.errors import DomainError
 from sales.models import DeliveryMode, OrderStatus, OrderStatusChange, SalesOrder, SalesOrderLine
-from sales.process_manager import STORED_STATUSES
+from sales.queries import STATUS_CHOICES
 from sales.services import (
     SalesOrderDraft,
     cancel_orders,
@@ -36,8 +36,6 @@ from sales.services import (
 )
 
 MAX_ORDERS = 1000  # in one request
-
-STATUS_CHOICES = [(status.value, status.value) for status in STORED_STATUSES]
 
 # -- request bodies ------------------------------------------------------------------------------
 

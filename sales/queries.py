@@ -22,7 +22,7 @@ from sales.models import (
 )
 from sales.process_manager import STORED_STATUSES, Status
 
-STATUSES = tuple(status.value for status in STORED_STATUSES)
+STATUS_CHOICES = tuple((status.value, status.label) for status in STORED_STATUSES)
 DELIVERY_MODES = tuple(DeliveryMode.values)
 
 

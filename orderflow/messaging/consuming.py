@@ -226,9 +226,8 @@ def _handle_isolated(subscription: Subscription, size: int = 1) -> int:
             with transaction.atomic():
                 _lock(subscription.consumer, wait=True)
                 if not _if_unchanged(queued).select_for_update().exists():
-                    return (
-                        0  # the key was unblocked before this lock, and it was handled elsewhere
-                    )
+                    # The key was unblocked before this lock, and it was handled elsewhere.
+                    return 0
                 subscription.handle([_received(queued)])
                 _delete([queued])
         else:

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from orderflow.messaging.models import QueuedMessageStatus
 from orderflow.operations.explanation import explain
-from sales.queries import STATUSES
+from sales.queries import STATUS_CHOICES
 
 
 class OnOrderQuantitySerializer(serializers.Serializer[Any]):
@@ -54,7 +54,7 @@ class FailedMessageSerializer(serializers.Serializer[Any]):
 class SalesOrderExplanationSerializer(serializers.Serializer[Any]):
     sales_order_id = serializers.UUIDField()
     reference = serializers.CharField()
-    status = serializers.ChoiceField(choices=[(each, each) for each in STATUSES])
+    status = serializers.ChoiceField(choices=STATUS_CHOICES)
     status_changed_at = serializers.DateTimeField()
     overdue = serializers.BooleanField()
     needs_attention = serializers.BooleanField()

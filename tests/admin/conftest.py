@@ -103,26 +103,22 @@ def sample_data(db: None) -> None:
     create_once(create_sample_data)
 
 
-def create_sample_data(repetitions: int = 1) -> None:
-    """Create rows in every table.
-
-    Each repetition has delivered, purchased and backordered orders and a dead letter.
-    """
-    for _ in range(repetitions):
-        add_stock(chair=4)
-        place(chair=2)
-        place(table=3)
-        drain_all()
-        receive_all_open()
-        drain_all()
-        place(delivery_mode="manual", chair=1)
-        backordered = place(chair=1, table=2)
-        drain_all()
-        receive(awaited_purchase_order(backordered), table=1)
-        drain_all()
-        create_dead_letter(backordered)
-        close_short_after_reversal()
-        report_external_receipt()
+def create_sample_data() -> None:
+    """Create rows in every table: delivered, purchased and backordered orders, a dead letter."""
+    add_stock(chair=4)
+    place(chair=2)
+    place(table=3)
+    drain_all()
+    receive_all_open()
+    drain_all()
+    place(delivery_mode="manual", chair=1)
+    backordered = place(chair=1, table=2)
+    drain_all()
+    receive(awaited_purchase_order(backordered), table=1)
+    drain_all()
+    create_dead_letter(backordered)
+    close_short_after_reversal()
+    report_external_receipt()
 
 
 def add_stock(**quantities: int) -> None:

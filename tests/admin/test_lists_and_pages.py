@@ -125,15 +125,10 @@ def test_backordered_filter_excludes_released_lines(superuser: Client) -> None:
 
 
 @pytest.mark.local_only
-def test_every_change_page_is_read_only(superuser: Client, sample_data: None) -> None:
+def test_every_object_has_a_history_page(superuser: Client, sample_data: None) -> None:
     for model in MODELS:
-        rows = superuser.get(list_url(model)).context["cl"].result_list[:5]
-        assert rows
-        for row in rows:
-            response = superuser.get(page_url(row))
-            assert response.status_code == 200, row
-            assert "_save" not in response.content.decode()
-            assert superuser.get(page_url(row, "history")).status_code == 200
+        row = superuser.get(list_url(model)).context["cl"].result_list[0]
+        assert superuser.get(page_url(row, "history")).status_code == 200, row
 
 
 @pytest.mark.local_only
@@ -154,7 +149,9 @@ FOLLOWED = re.compile(
 
 
 @pytest.mark.local_only
-def test_every_link_leads_to_a_page(superuser: Client, sample_data: None) -> None:
+def test_every_link_leads_to_a_page_that_is_read_only(
+    superuser: Client, sample_data: None
+) -> None:
     """Follow the links from every list; of links that differ only in the row, the first five."""
     unread = [list_url(model) for model in MODELS]
     known = set(unread)
@@ -162,7 +159,9 @@ def test_every_link_leads_to_a_page(superuser: Client, sample_data: None) -> Non
     for url in unread:
         response = superuser.get(url)
         assert response.status_code == 200, url
-        for link in sorted(links_in(response.content.decode(), within="/admin/") - known):
+        page = response.content.decode()
+        assert "_save" not in page, url
+        for link in sorted(links_in(page, within="/admin/") - known):
             kind = re.sub(r"[0-9a-f-]{36}|\d+", "…", link)
             if similar[kind] < 5 and FOLLOWED.search(link):
                 similar[kind] += 1
@@ -170,6 +169,9 @@ def test_every_link_leads_to_a_page(superuser: Client, sample_data: None) -> Non
                 unread.append(link)
     assert len(known) > 100
     assert len(similar) > 30
+    read = [url for url in known if url.endswith("/change/")]
+    for model in MODELS:
+        assert any(url.startswith(list_url(model)) for url in read), model
 
 
 def test_order_page_shows_history_and_links(superuser: Client, sample_data: None) -> None:
@@ -241,7 +243,7 @@ def test_payload_markup_is_escaped(superuser: Client) -> None:
 def test_list_queries_do_not_grow_with_rows(superuser: Client) -> None:
     create_sample_data()
     few_rows = {model: query_count(superuser, list_url(model)) for model in MODELS}
-    create_sample_data(3)
+    create_sample_data()
     many_rows = {model: query_count(superuser, list_url(model)) for model in MODELS}
     assert many_rows == few_rows
 
