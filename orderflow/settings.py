@@ -474,9 +474,10 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {
         "handlers": ["console"],
-        "level": env.text(
+        "level": env.choice(
             "ORDERFLOW_LOG_LEVEL",
             "INFO",
+            choices=("DEBUG", "INFO", "WARNING", "ERROR"),
             help="Level of the log of every process. Celery's option `--loglevel` has no effect.",
         ),
     },
