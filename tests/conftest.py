@@ -17,6 +17,7 @@ from orderflow.messaging import consuming, wakeups
 from orderflow.messaging.consuming import drain
 from orderflow.messaging.models import QueuedMessage
 from orderflow.messaging.subscriptions import subscriptions
+from stock.services import Adjustment, adjust_stock
 
 FILLED_BY_MIGRATE = {
     model._meta.db_table for model in (ContentType, Permission, Group, Group.permissions.through)
@@ -77,6 +78,15 @@ def lines(**quantities: int) -> list[ProductQuantity]:
         ProductQuantity(product_id=product(sku), quantity=quantity)
         for sku, quantity in quantities.items()
     ]
+
+
+def add_stock(**quantities: int) -> None:
+    """Adjust stock by SKU: `add_stock(chair=2)` adds 2 of the product with the SKU chair."""
+    adjustments = [
+        Adjustment(product_id=product(sku), quantity=quantity, reason="opening stock")
+        for sku, quantity in quantities.items()
+    ]
+    adjust_stock(adjustments, actor="Ada")
 
 
 def drain_all() -> None:

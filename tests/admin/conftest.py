@@ -28,8 +28,8 @@ from purchase.services.external import ExternalReceiptDraft, receive_external
 from sales.models import OrderStatus, SalesOrder
 from sales.services import SalesOrderDraft, place_orders
 from stock.contract import ShipReservation
-from stock.services import Adjustment, Reversal, adjust_stock, reverse_receipt
-from tests.conftest import drain_all, lines, product
+from stock.services import Reversal, reverse_receipt
+from tests.conftest import add_stock, drain_all, lines, product
 from tests.saved_rows import create_once
 
 Line = tuple[UUID | str, object]  # product and quantity as form values, valid or not
@@ -119,14 +119,6 @@ def create_sample_data() -> None:
     create_dead_letter(backordered)
     close_short_after_reversal()
     report_external_receipt()
-
-
-def add_stock(**quantities: int) -> None:
-    adjustments = [
-        Adjustment(product_id=product(sku), quantity=quantity, reason="opening stock")
-        for sku, quantity in quantities.items()
-    ]
-    adjust_stock(adjustments, actor="olga")
 
 
 def place(

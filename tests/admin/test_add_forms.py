@@ -12,7 +12,6 @@ from purchase.models import PurchaseOrder
 from sales.models import OrderStatus, SalesOrder
 from stock.models import StockAdjustment, StockLevel
 from tests.admin.conftest import (
-    add_stock,
     add_url,
     adjustment_form,
     client_of,
@@ -26,7 +25,7 @@ from tests.admin.conftest import (
     sales_order_form,
     staff,
 )
-from tests.conftest import drain_all, product
+from tests.conftest import add_stock, drain_all, product
 
 
 def test_added_sales_order_is_delivered(superuser: Client) -> None:

@@ -19,7 +19,6 @@ from tests.admin.conftest import (
     CONFIRMATION,
     NO_CHANGES_NEEDED,
     REASON,
-    add_stock,
     awaited_purchase_order,
     change_lines_form,
     confirm,
@@ -36,7 +35,7 @@ from tests.admin.conftest import (
     statuses,
     two_deliverable_orders,
 )
-from tests.conftest import drain_all, lines, product
+from tests.conftest import add_stock, drain_all, lines, product
 
 
 def ordered(order: SalesOrder) -> dict[str, int]:

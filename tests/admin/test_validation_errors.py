@@ -17,14 +17,13 @@ from stock.models import StockAdjustment, StockLevel, StockMovement
 from stock.services import Adjustment, InsufficientStock
 from tests.admin.conftest import (
     Line,
-    add_stock,
     add_url,
     adjustment_form,
     place,
     sales_order_form,
     text_of,
 )
-from tests.conftest import drain_all, product
+from tests.conftest import add_stock, drain_all, product
 
 both_orders = pytest.mark.parametrize("model", [SalesOrder, PurchaseOrder])
 

@@ -7,18 +7,7 @@ from django.db import transaction
 from orderflow.messaging.messages import Message, ReceivedMessage, type_name
 from orderflow.messaging.models import StoredMessage
 from orderflow.messaging.publishing import OutgoingMessage, publish
-from stock.services import Adjustment, adjust_stock
 from tests.concurrency.threads import Call
-from tests.conftest import lines
-
-
-def add_stock(**quantities: int) -> None:
-    """Add stock by SKU: `add_stock(chair=2)` adds 2 of the product with the SKU chair."""
-    adjustments = [
-        Adjustment(product_id=line.product_id, quantity=line.quantity, reason="found")
-        for line in lines(**quantities)
-    ]
-    adjust_stock(adjustments, actor="tests")
 
 
 def handled_by(handler: Callable[[Sequence[ReceivedMessage]], None], message: Message) -> Call:

@@ -18,9 +18,8 @@ from orderflow.messaging.publishing import OutgoingMessage, publish
 from stock.contract import MakeReservation, ShipReservation
 from stock.models import MovementType, StockLevel, StockMovement
 from stock.services import Adjustment, adjust_stock
-from tests.concurrency.helpers import add_stock
 from tests.concurrency.threads import meet, run_behind_lock, without_row_locks
-from tests.conftest import product
+from tests.conftest import add_stock, product
 
 pytestmark = [pytest.mark.postgresql_only, pytest.mark.django_db(transaction=True)]
 

@@ -44,7 +44,7 @@ from stock.contract import (
     ReservationAccepted,
     ShipReservation,
 )
-from tests.concurrency.helpers import add_stock, handled_by, published_count
+from tests.concurrency.helpers import handled_by, published_count
 from tests.concurrency.threads import (
     Call,
     lock_in_opposite_orders,
@@ -53,7 +53,7 @@ from tests.concurrency.threads import (
     run_behind_lock,
     without_locks,
 )
-from tests.conftest import drain_all, lines
+from tests.conftest import add_stock, drain_all, lines
 
 pytestmark = [pytest.mark.postgresql_only, pytest.mark.django_db(transaction=True)]
 

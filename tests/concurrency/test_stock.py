@@ -42,7 +42,7 @@ from stock.services import (
     reverse_receipt,
     work,
 )
-from tests.concurrency.helpers import add_stock, handled_by, published_count
+from tests.concurrency.helpers import handled_by, published_count
 from tests.concurrency.threads import (
     Call,
     lock_in_opposite_orders,
@@ -51,7 +51,7 @@ from tests.concurrency.threads import (
     run_behind_lock,
     without_locks,
 )
-from tests.conftest import lines, product
+from tests.conftest import add_stock, lines, product
 
 pytestmark = [pytest.mark.postgresql_only, pytest.mark.django_db(transaction=True)]
 

@@ -12,14 +12,8 @@ from purchase.services import ReceiptDraft, receive_goods
 from sales.models import OrderStatus, SalesOrder
 from sales.services import SalesOrderDraft, place_orders
 from stock.models import ReservationLine, StockLevel
-from stock.services import Adjustment, adjust_stock
-from tests.conftest import lines, product
+from tests.conftest import lines
 from tests.end_to_end.conftest import assert_eventually
-
-
-def add_stock(sku: str, quantity: int) -> None:
-    adjustment = Adjustment(product_id=product(sku), quantity=quantity, reason="opening stock")
-    adjust_stock([adjustment], actor="Ada")
 
 
 def place(delivery_mode: str = "automatic", **quantities: int) -> SalesOrder:

@@ -33,10 +33,9 @@ from sales.services import (
 )
 from stock.models import Reservation, StockLevel
 from stock.services import Reversal, reverse_receipt
-from tests.conftest import lines, product
+from tests.conftest import add_stock, lines, product
 from tests.end_to_end.conftest import ProcessRunner, assert_eventually
 from tests.end_to_end.helpers import (
-    add_stock,
     assert_invariants,
     eventually,
     level,
@@ -63,7 +62,7 @@ def purchase_order_status(purchase_order: PurchaseOrder) -> str:
 
 
 def test_cancelled_order_releases_stock_and_its_purchase_order(worker: ProcessRunner) -> None:
-    add_stock("chair", 5)
+    add_stock(chair=5)
     reserved = place("manual", chair=5)
     eventually(reserved, "deliverable")
     backordered = place(chair=4)
@@ -122,7 +121,7 @@ def test_withdraw_policy_keeps_or_cancels_purchase_orders(
 def test_decisions_at_any_time_leave_no_reserved_stock(worker: ProcessRunner) -> None:
     """Orders are changed, delivered, received for and cancelled while the worker is busy."""
     draw = random.Random(7)
-    add_stock("chair", 50)
+    add_stock(chair=50)
     rejected = 0
     for _ in range(60):
         draft = SalesOrderDraft(
@@ -176,7 +175,7 @@ def test_increased_line_purchases_only_the_difference(worker: ProcessRunner) -> 
 
 
 def test_reduced_line_releases_surplus_to_backorders(worker: ProcessRunner) -> None:
-    add_stock("chair", 5)
+    add_stock(chair=5)
     order = place("manual", chair=5)
     eventually(order, "deliverable")
     backordered = place(chair=2)
@@ -259,7 +258,7 @@ def test_overdue_goods_mark_the_order_overdue_once(process_runner: ProcessRunner
 
 def test_undelivered_manual_order_becomes_overdue_once(process_runner: ProcessRunner) -> None:
     start_worker(process_runner, ORDERFLOW_DELIVERY_OVERDUE_AFTER="1s")
-    add_stock("chair", 1)
+    add_stock(chair=1)
     order = place("manual", chair=1)
     eventually(order, "deliverable")
     assert_eventually(lambda: OrderStatus.objects.get(order=order).overdue)

@@ -10,10 +10,9 @@ from purchase.services import PurchaseOrderDraft, close_short, create_purchase_o
 from sales.models import OrderStatus
 from sales.services import deliver_orders
 from stock.models import StockLevel
-from tests.conftest import product
+from tests.conftest import add_stock, product
 from tests.end_to_end.conftest import ProcessRunner, assert_eventually
 from tests.end_to_end.helpers import (
-    add_stock,
     assert_invariants,
     countdowns,
     eventually,
@@ -30,7 +29,7 @@ from tests.end_to_end.helpers import (
 
 
 def test_available_stock_is_delivered_at_once(worker: ProcessRunner) -> None:
-    add_stock("chair", 5)
+    add_stock(chair=5)
     order = place(chair=2)
     eventually(order, "delivered")
     assert_invariants()
@@ -38,7 +37,7 @@ def test_available_stock_is_delivered_at_once(worker: ProcessRunner) -> None:
 
 
 def test_manual_order_is_shipped_when_a_user_delivers_it(worker: ProcessRunner) -> None:
-    add_stock("chair", 5)
+    add_stock(chair=5)
     order = place("manual", chair=2)
     eventually(order, "deliverable")
     assert level("chair") == (5, 2)
@@ -59,7 +58,7 @@ def test_partial_receipts_complete_the_order(worker: ProcessRunner) -> None:
 
 
 def test_last_unit_goes_to_the_first_of_two_orders(worker: ProcessRunner) -> None:
-    add_stock("lamp", 1)
+    add_stock(lamp=1)
     first, second = place(lamp=1), place(lamp=1)
     eventually(first, "delivered")
     receive(linked_purchase_order(second))
@@ -93,7 +92,7 @@ def test_pegged_goods_go_neither_to_older_nor_to_newer_orders(worker: ProcessRun
 def test_sweep_replaces_lost_wake_ups(
     worker: ProcessRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_stock("chair", 5)
+    add_stock(chair=5)
     monkeypatch.setattr(wakeups, "_skip_broker_until", float("inf"))  # sends no wake-up
     order = place(chair=2)
     eventually(order, "delivered")
@@ -103,7 +102,7 @@ def test_sweep_replaces_lost_wake_ups(
 @pytest.mark.postgresql_only
 def test_worker_reconnects_after_its_sessions_end(worker: ProcessRunner) -> None:
     # Fails without `close_stale_connections`: no further message is handled.
-    add_stock("chair", 5)
+    add_stock(chair=5)
     eventually(place(chair=2), "delivered")
     with connection.cursor() as cursor:
         cursor.execute(

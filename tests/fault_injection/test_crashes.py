@@ -14,9 +14,9 @@ from purchase.services import ReceiptDraft, receive_goods
 from sales.models import OrderStatus, SalesOrder
 from sales.services import SalesOrderDraft, cancel_orders, place_orders
 from stock.models import StockMovement
-from tests.conftest import database_environment, lines, product
+from tests.conftest import add_stock, database_environment, lines, product
 from tests.end_to_end.conftest import assert_eventually
-from tests.end_to_end.helpers import add_stock, order_count
+from tests.end_to_end.helpers import order_count
 from tests.fault_injection.conftest import SHORT_INTERVALS, CrashingWorkers
 from tests.fault_injection.invariants import assert_every_order_is_closed, assert_invariants
 from tests.fork_server import fork_server
@@ -81,7 +81,7 @@ def test_crash_at_any_step_has_no_lasting_effect(
 def test_client_crash_at_commit_places_order_or_nothing(
     crashing_workers: CrashingWorkers, when: str, placed: bool, tmp_path: Path
 ) -> None:
-    add_stock("CHAIR", 1)
+    add_stock(CHAIR=1)
     sales_order_id = uuid4()
     server = fork_server(frozenset({**database_environment(), **SHORT_INTERVALS}.items()))
     client = [sys.executable, "-m", "tests.fault_injection.crashing_client"]
@@ -101,7 +101,7 @@ def _place_with_crash(
     """Place an order for a product of its own, with a shortage, and schedule one crash for it."""
     sales_order_id = uuid4()
     sku = f"CHAIR-{sales_order_id.hex[:8]}"
-    add_stock(sku, 1)
+    add_stock(**{sku: 1})
     crashing_workers.schedule_crash(sales_order_id, *step, point, victim)
     place_orders([SalesOrderDraft(id=sales_order_id, lines=lines(**{sku: 2}))])
     return sales_order_id

@@ -26,10 +26,9 @@ from orderflow.operations.management.processes import beat, worker
 from sales.models import OrderStatus, SalesOrder
 from sales.services import SalesOrderDraft, place_orders
 from tests.concurrency.threads import meet
-from tests.conftest import drain_all, lines
+from tests.conftest import add_stock, drain_all, lines
 from tests.end_to_end.conftest import ProcessRunner, assert_eventually
 from tests.end_to_end.helpers import (
-    add_stock,
     eventually,
     linked_purchase_order,
     order_count,
@@ -73,7 +72,7 @@ def assert_all_running(process_runner: ProcessRunner) -> None:
 def test_orders_placed_without_broker_are_delivered_later(
     running_worker: ProcessRunner, client: Client
 ) -> None:
-    add_stock("CHAIR", 20)
+    add_stock(CHAIR=20)
     eventually(place(CHAIR=1), "delivered")
     backordered = place(CHAIR=100)
     receive(linked_purchase_order(backordered))
@@ -114,7 +113,7 @@ def test_emptied_redis_loses_no_order(running_worker: ProcessRunner) -> None:
 
 @pytest.mark.postgresql_only
 def test_frozen_redis_delays_only_the_first_request(running_worker: ProcessRunner) -> None:
-    add_stock("CHAIR", 20)
+    add_stock(CHAIR=20)
     eventually(place(CHAIR=1), "delivered")
     with SERVERS["redis"].frozen():
         end = time.monotonic() + 20.0
@@ -181,7 +180,7 @@ def _redeliver_unacknowledged(broker: redis.Redis) -> bool:
 def test_workers_resume_after_database_outage_and_log_one_line(
     running_worker: ProcessRunner, client: Client
 ) -> None:
-    add_stock("CHAIR", 40)
+    add_stock(CHAIR=40)
     orders = [place(CHAIR=1) for _ in range(20)]
     eventually(orders[0], "delivered")
     with _postgresql_unavailable():
@@ -213,7 +212,7 @@ def _postgresql_unavailable() -> Iterator[None]:
 @pytest.mark.postgresql_only
 def test_messages_committed_late_are_handled() -> None:
     """Their ids are smaller than those handled before: a high-water mark would skip them."""
-    add_stock("CHAIR", 2)
+    add_stock(CHAIR=2)
     slow, fast = uuid4(), uuid4()
     chair = lines(CHAIR=1)
 
@@ -251,7 +250,7 @@ def test_two_beats_have_no_further_effect(process_runner: ProcessRunner) -> None
 def test_four_workers_of_one_consumer_handle_each_message_once(
     process_runner: ProcessRunner,
 ) -> None:
-    add_stock("CHAIR", 300)
+    add_stock(CHAIR=300)
     sales_workers = [worker(queues=["sales"])] * 4
     other_worker = worker(queues=["stock", "purchase", "feed", "messaging"])
     process_runner.start(
@@ -278,7 +277,7 @@ def test_deleted_filesystem_broker_loses_no_order(running_worker: ProcessRunner)
 def test_poison_message_becomes_dead_letter_and_others_continue(
     crashing_workers: CrashingWorkers,
 ) -> None:
-    add_stock("CHAIR", 10)
+    add_stock(CHAIR=10)
     poisoned = uuid4()
     crashing_workers.schedule_crash(poisoned, "stock", "stock.MakeReservation", "poison", "worker")
     drafts = [SalesOrderDraft(lines=lines(CHAIR=1)) for _ in range(4)]
@@ -297,7 +296,7 @@ def test_poison_message_becomes_dead_letter_and_others_continue(
 
 
 def test_messages_of_other_versions_are_handled_or_dead_letters() -> None:
-    add_stock("CHAIR", 3)
+    add_stock(CHAIR=3)
     older, newer, invalid = place(CHAIR=1), place(CHAIR=1), place(CHAIR=1)
     _rewrite(older, lambda payload: payload.pop("allow_partial"))  # has a default
     _rewrite(newer, lambda payload: payload.update(color="red"))  # is ignored
@@ -324,7 +323,7 @@ def _rewrite(order: SalesOrder, change: Callable[[dict[str, Any]], object]) -> N
 def test_requests_during_a_drain_are_fast_and_not_locked(
     process_runner: ProcessRunner, admin_client: Client
 ) -> None:
-    add_stock("CHAIR", 5000)
+    add_stock(CHAIR=5000)
     place_many(3000, CHAIR=1)
     process_runner.start(worker(), beat(), **SHORT_INTERVALS)
     assert_eventually(lambda: order_count("delivered") > 0)
@@ -349,7 +348,7 @@ def _request_durations(client: Client, count: int) -> list[float]:
 
 
 def test_stopped_worker_finishes_its_batch(process_runner: ProcessRunner) -> None:
-    add_stock("CHAIR", 400)
+    add_stock(CHAIR=400)
     place_many(400, CHAIR=1)
     process_runner.start(worker(), beat(), ORDERFLOW_BATCH_SIZE="20", **SHORT_INTERVALS)
     stopped = process_runner.programs[0]

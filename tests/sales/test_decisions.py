@@ -31,7 +31,7 @@ from sales.services import (
 )
 from stock.contract import ReservationAccepted, ShipReservation
 from stock.services import Reversal, reverse_receipt
-from tests.conftest import drain_all, lines, product
+from tests.conftest import add_stock, drain_all, lines, product
 from tests.purchase.helpers import published_messages, receive
 from tests.sales.helpers import (
     cancel,
@@ -47,7 +47,7 @@ from tests.sales.helpers import (
     sales_order,
     status,
 )
-from tests.stock.helpers import add_stock, reserved_quantities
+from tests.stock.helpers import reserved_quantities
 
 pytestmark = pytest.mark.django_db
 

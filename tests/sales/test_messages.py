@@ -21,7 +21,7 @@ from stock.contract import (
     ReservationAccepted,
     ShipReservation,
 )
-from tests.conftest import drain_all, lines, product
+from tests.conftest import add_stock, drain_all, lines, product
 from tests.purchase.helpers import published_messages, purchase_order, receive
 from tests.sales.helpers import (
     cancel,
@@ -35,7 +35,6 @@ from tests.sales.helpers import (
     sales_order,
     status,
 )
-from tests.stock.helpers import add_stock
 
 pytestmark = pytest.mark.django_db
 

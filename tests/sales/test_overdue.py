@@ -12,7 +12,7 @@ from sales.contract import SalesOrderOverdue
 from sales.models import OrderStatus, SalesOrder
 from sales.services import deliver_orders, mark_overdue
 from sales.tasks import mark_overdue_orders
-from tests.conftest import drain_all
+from tests.conftest import add_stock, drain_all
 from tests.purchase.helpers import published_messages
 from tests.sales.helpers import (
     PLACED_AT,
@@ -26,7 +26,6 @@ from tests.sales.helpers import (
     sales_order,
     status,
 )
-from tests.stock.helpers import add_stock
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,7 @@ from orderflow.messaging.publishing import OutgoingMessage, publish
 from purchase.contract import GoodsReceived, PeggedQuantity
 from stock.contract import MakeReservation, ReleaseReservation, ShipReservation
 from stock.models import Reservation, ReservationLine, StockLevel
-from stock.services import Adjustment, adjust_stock
+from stock.services import Adjustment
 from tests.conftest import lines, product
 
 PLACED_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,11 +22,6 @@ PLACED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 def adjustment(sku: str, quantity: int) -> Adjustment:
     return Adjustment(product_id=product(sku), quantity=quantity, reason="counted")
-
-
-def add_stock(**quantities: int) -> None:
-    """Adjust stock by SKU: `add_stock(chair=2)` adds 2 of the product with the SKU chair."""
-    adjust_stock([adjustment(sku, quantity) for sku, quantity in quantities.items()], actor="Ada")
 
 
 # -- messages ------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from stock.services import (
     InsufficientStock,
     adjust_stock,
 )
-from tests.conftest import product
-from tests.stock.helpers import add_stock, adjustment, handle, level, replies, request
+from tests.conftest import add_stock, product
+from tests.stock.helpers import adjustment, handle, level, replies, request
 
 pytestmark = pytest.mark.django_db
 

@@ -7,9 +7,8 @@ from django.db import IntegrityError
 
 from orderflow.messaging.models import QueuedMessage, StoredMessage
 from stock.models import MovementType, Reservation, ReservationLine, StockLevel, StockMovement
-from tests.conftest import product
+from tests.conftest import add_stock, product
 from tests.stock.helpers import (
-    add_stock,
     change,
     goods_received,
     handle,

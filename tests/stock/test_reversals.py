@@ -18,9 +18,9 @@ from stock.services import (
     ReversalAlreadyExists,
     reverse_receipt,
 )
-from tests.conftest import drain_all, lines, product
+from tests.conftest import add_stock, drain_all, lines, product
 from tests.purchase.helpers import published_messages, purchase_order, receive
-from tests.stock.helpers import add_stock, handle, level, request, ship
+from tests.stock.helpers import handle, level, request, ship
 
 pytestmark = pytest.mark.django_db
 
