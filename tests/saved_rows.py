@@ -8,6 +8,9 @@ from django.core.management.color import no_style
 from django.db import connection, transaction
 from django.db.models import Model
 
+from orderflow.catalog.models import Product
+from orderflow.messaging.models import StoredMessage
+
 APPS = ("catalog", "messaging", "feed", "sales", "stock", "purchase")
 
 T = TypeVar("T")
@@ -19,6 +22,7 @@ def create_once(create: Callable[[], T]) -> T:
 
     The tables of Orderflow must be empty. The result must not contain model instances.
     """
+    assert not any(model._default_manager.exists() for model in (Product, StoredMessage))
     if create not in _saved:
         result = create()
         _saved[create] = result, {table: _rows(table) for table in _tables()}

@@ -134,13 +134,16 @@ def place(
 
 
 def two_deliverable_orders() -> list[SalesOrder]:
+    """Return the orders WEB-1 and WEB-2 of 1 chair each, with 3 more chairs on hand."""
+    create_once(create_two_deliverable_orders)
+    return list(SalesOrder.objects.order_by("reference"))
+
+
+def create_two_deliverable_orders() -> None:
     add_stock(chair=5)
-    orders = [
+    for reference in ("WEB-1", "WEB-2"):
         place(chair=1, delivery_mode="manual", reference=reference)
-        for reference in ("WEB-1", "WEB-2")
-    ]
     drain_all()
-    return orders
 
 
 def statuses(orders: Sequence[SalesOrder]) -> set[str]:

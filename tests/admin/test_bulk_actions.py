@@ -11,6 +11,7 @@ from sales.models import SalesOrder
 from tests.admin.conftest import (
     NO_CHANGES_NEEDED,
     create_dead_letter,
+    create_two_deliverable_orders,
     list_url,
     log_entries,
     page_text,
@@ -23,6 +24,7 @@ from tests.admin.conftest import (
     two_deliverable_orders,
 )
 from tests.conftest import drain_all
+from tests.saved_rows import create_once
 
 # -- deliver -------------------------------------------------------------------------------------
 
@@ -101,10 +103,26 @@ def test_rejects_receipt_if_one_purchase_order_is_received(superuser: Client) ->
 
 
 def dead_letter() -> QueuedMessage:
+    create_once(_create_dead_letter)
+    return QueuedMessage.objects.dead_letters().get()
+
+
+def orders_and_dead_letter() -> tuple[list[SalesOrder], QueuedMessage]:
+    """Return two deliverable orders, and the dead letter of a third order."""
+    create_once(_create_orders_and_dead_letter)
+    deliverable = SalesOrder.objects.filter(order_status__status="deliverable")
+    return list(deliverable.order_by("reference")), QueuedMessage.objects.dead_letters().get()
+
+
+def _create_orders_and_dead_letter() -> None:
+    create_two_deliverable_orders()
+    _create_dead_letter()
+
+
+def _create_dead_letter() -> None:
     order = place(table=1, reference="WEB-9")
     drain_all()
     create_dead_letter(order)
-    return QueuedMessage.objects.dead_letters().get()
 
 
 def test_replayed_dead_letter_is_handled_after_its_cause_is_fixed(superuser: Client) -> None:
@@ -176,8 +194,7 @@ def test_pending_message_is_not_resolved(superuser: Client, action: str) -> None
 
 def test_view_permission_offers_and_runs_no_actions(db: None) -> None:
     vera = staff("vera")
-    orders = two_deliverable_orders()
-    dead = dead_letter()
+    orders, dead = orders_and_dead_letter()
     for rows, actions in (
         (orders, ["deliver"]),
         ([PurchaseOrder.objects.get()], ["receive"]),
@@ -205,9 +222,8 @@ def test_action_permission_does_not_allow_editing(
     db: None, model: type[Model], permission: str, action: str
 ) -> None:
     carl = staff("carl", permission)
-    deliverable = two_deliverable_orders()[0]
-    dead = dead_letter()
-    rows = [deliverable, PurchaseOrder.objects.get(), dead]
+    orders, dead = orders_and_dead_letter()
+    rows = [orders[0], PurchaseOrder.objects.get(), dead]
     [row] = [each for each in rows if type(each) is model]
     run_action(carl, action, [row], reason="A test")
     assert [entry[0] for entry in log_entries()] == ["carl"]

@@ -3,15 +3,19 @@
 import html
 import re
 from collections import Counter
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.db import connection
 from django.db.models import Model
-from django.test import Client
+from django.template.response import TemplateResponse
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -58,12 +62,11 @@ def test_every_model_is_registered() -> None:
     assert models == set(MODELS)
 
 
-@pytest.mark.postgresql_only  # it rejects more than SQLite does
 def test_every_list_accepts_every_search(superuser: Client, sample_data: None) -> None:
     for model in MODELS:
         assert admin.site._registry[model].search_fields
         for query in ("", "chair", "12", "9" * 30, str(uuid4()), "%", "'", "\0", "two words"):
-            assert superuser.get(list_url(model), {"q": query}).status_code == 200, (model, query)
+            read_list(model, f"{list_url(model)}?{urlencode({'q': query})}")
 
 
 RESULT_COUNTS = [
@@ -98,12 +101,22 @@ def test_search_finds_text_and_complete_ids(superuser: Client, sample_data: None
     assert counts == RESULT_COUNTS
 
 
-@pytest.mark.postgresql_only  # it rejects more than SQLite does
 def test_every_list_can_be_filtered_and_sorted(superuser: Client, sample_data: None) -> None:
     for model in MODELS:
         url = list_url(model)
         for link in links_in(superuser.get(url).content.decode(), within=url):
-            assert superuser.get(link).status_code == 200, link
+            read_list(model, link)
+
+
+def read_list(model: type[Model], url: str) -> None:
+    """Read the rows of a list without rendering its page, which takes most of the time."""
+    request = RequestFactory().get(url)
+    request.user = User.objects.get(is_superuser=True)
+    request._messages = CookieStorage(request)  # type: ignore[attr-defined]
+    response = admin.site._registry[model].changelist_view(request)
+    assert isinstance(response, TemplateResponse), url  # not the redirect of an invalid lookup
+    assert response.context_data
+    list(response.context_data["cl"].result_list)
 
 
 def test_adjustment_list_excludes_other_movements(superuser: Client, sample_data: None) -> None:

@@ -300,7 +300,8 @@ def test_order_is_delivered_from_its_page(superuser: Client) -> None:
 
 def test_buttons_follow_the_status(superuser: Client, settings: Settings) -> None:
     attention = needing_attention(settings)
-    awaiting, deliverable = place(lamp=1), two_deliverable_orders()[0]
+    add_stock(desk=1)
+    awaiting, deliverable = place(lamp=1), place(desk=1, delivery_mode="manual")
     drain_all()
     assert buttons(superuser, attention) == ["Cancel", "Change lines", "Retry reservation"]
     assert buttons(superuser, awaiting) == ["Cancel", "Change lines"]
