@@ -36,7 +36,7 @@ class Command(BaseCommand):
                         f"Orderflow is running at http://{address}/admin/. {login} "
                         "Press Ctrl-C to stop it."
                     )
-                else:
+                elif all(each.poll() is None for each in processes):
                     self.stderr.write(
                         f"The web process does not accept connections after {WEB_TIMEOUT:g} s. "
                         "Its messages are shown above."
@@ -66,12 +66,12 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _is_reachable(host: str, port: int, processes: list[subprocess.Popen[bytes]]) -> bool:
-    """Wait until the web process accepts connections; return False after the timeout.
+    """Wait until the web process accepts connections; return False if it does not.
 
-    Return True at once if a process exits, so that the caller reports it.
+    The wait ends after the timeout, or when a process exits.
     """
     deadline = time.monotonic() + WEB_TIMEOUT
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and all(each.poll() is None for each in processes):
         with socket.socket() as probe:
             if probe.connect_ex((host, port)) == 0:
                 return True
