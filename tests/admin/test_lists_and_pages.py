@@ -140,8 +140,10 @@ def test_backordered_filter_excludes_released_lines(superuser: Client) -> None:
 @pytest.mark.local_only
 def test_every_object_has_a_history_page(superuser: Client, sample_data: None) -> None:
     for model in MODELS:
-        row = superuser.get(list_url(model)).context["cl"].result_list[0]
-        assert superuser.get(page_url(row, "history")).status_code == 200, row
+        rows = superuser.get(list_url(model)).context["cl"].result_list[:5]
+        assert rows
+        for row in rows:
+            assert superuser.get(page_url(row, "history")).status_code == 200, row
 
 
 @pytest.mark.local_only
